@@ -1,0 +1,47 @@
+//! The memory seam: the piece of memory that driver and device share.
+
+use core::ops::Range;
+use core::ptr::NonNull;
+
+/// One piece of memory that the device can reach. The driver lays out its rings and buffers in it and uses no other.
+///
+/// # Safety
+///
+/// * [`base`](Self::base) points to [`len`](Self::len) bytes, readable and writable, aligned to
+///   [`DmaMemory::ALIGN`], always the same ones.
+/// * Nobody but the driver and its device touches them while the value exists, and for ever if the value is never
+///   dropped: the driver forgets the value where it cannot prove that the device has stopped writing. Borrowed
+///   memory cannot promise that; static or leaked memory can.
+/// * The device finds the first byte at [`device_address`](Self::device_address) and the others behind it.
+/// * After [`sync_for_device`](Self::sync_for_device) the device sees what the driver wrote in that range; after
+///   [`sync_for_driver`](Self::sync_for_driver) the driver sees what the device wrote there.
+pub unsafe trait DmaMemory {
+    /// The alignment of the first byte, in the driver's and in the device's view: the page of a legacy device.
+    const ALIGN: usize = 4096;
+
+    /// The first byte.
+    fn base(&self) -> NonNull<u8>;
+
+    /// The number of bytes.
+    fn len(&self) -> usize;
+
+    /// Whether there are no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Where the device finds the first byte.
+    fn device_address(&self) -> u64;
+
+    /// Hands a range of bytes to the device: cleans caches, or copies to the bounce buffer. Nothing to do on a
+    /// coherent machine.
+    fn sync_for_device(&self, range: Range<usize>) {
+        let _ = range;
+    }
+
+    /// Takes a range of bytes over from the device: invalidates caches, or copies from the bounce buffer. Nothing to
+    /// do on a coherent machine.
+    fn sync_for_driver(&self, range: Range<usize>) {
+        let _ = range;
+    }
+}
