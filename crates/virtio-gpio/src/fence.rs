@@ -12,6 +12,7 @@ use core::sync::atomic::{self, Ordering};
 ///
 /// The driver's memory safety does not depend on these, but what it reads does: an implementation must order at
 /// least what each method says, for the compiler as well as for the processor.
+#[expect(unsafe_code, reason = "declares an unsafe trait")]
 pub unsafe trait Fence {
     /// Makes all earlier stores to shared memory visible to the device before any later store (VIRTIO 1.2, 2.7.13.3:
     /// the barrier before `idx`).

@@ -15,6 +15,7 @@ use core::ptr::NonNull;
 /// * The device finds the first byte at [`device_address`](Self::device_address) and the others behind it.
 /// * After [`sync_for_device`](Self::sync_for_device) the device sees what the driver wrote in that range; after
 ///   [`sync_for_driver`](Self::sync_for_driver) the driver sees what the device wrote there.
+#[expect(unsafe_code, reason = "declares an unsafe trait")]
 pub unsafe trait DmaMemory {
     /// The alignment of the first byte, in the driver's and in the device's view: the page of a legacy device.
     const ALIGN: usize = 4096;
