@@ -1,0 +1,179 @@
+# A bare-metal `core` and `alloc` for the guest's targets, by the first way that works here. The firmware itself is
+# built with the stable compiler in each of them. Chosen once by scripts/setup, which leaves .tools/core.env, and, where the
+# libraries lie below .tools, .tools/cargo.toml, which .cargo/config.toml includes.
+# shellcheck shell=bash
+
+core_targets=(aarch64-unknown-none-softfloat riscv64imac-unknown-none-elf)
+core_stamp=$tools/core.env
+core_cargo_config=$tools/cargo.toml
+# Debian suites that may hold the sources of the pinned compiler's library.
+core_source_suites=(trixie-backports forky)
+# Seconds for `rustup target add`, which can hang where its server is out of reach.
+core_rustup_seconds=90
+
+# core_compiler: what identifies the compiler in use; libraries fit only the very same one.
+core_compiler() {
+    rustc -vV 2>/dev/null | sed -n 's/^\(release\|commit-hash\|host\): //p' | paste -s -d ' '
+}
+
+# core_is_set_up: whether an earlier set-up's choice still holds: same compiler, same place, libraries still there.
+core_is_set_up() {
+    local core_for='' core_root='' core_libraries='' core_way='' target
+    [ -e "$core_stamp" ] || return 1
+    # shellcheck source=/dev/null
+    . "$core_stamp"
+    [ "$core_for" = "$(core_compiler)" ] && [ "$core_root" = "$root" ] || return 1
+    for target in "${core_targets[@]}"; do
+        core_libraries_exist "$core_libraries" "$target" || return 1
+    done
+    say "core for ${core_targets[*]}: ready ($core_way)"
+}
+
+# core_libraries_exist SYSROOT TARGET
+core_libraries_exist() {
+    compgen -G "$1/lib/rustlib/$2/lib/libcore-*.rlib" >/dev/null
+}
+
+# core_finish WAY SYSROOT: records how it went. A sysroot of our own is made known to cargo.
+core_finish() {
+    local target
+    if [ "$2" != "$(rustc --print sysroot)" ]; then
+        {
+            echo '# Written by scripts/setup: the bare-metal libraries of this machine.'
+            for target in "${core_targets[@]}"; do
+                printf '[target.%s]\nrustflags = ["--sysroot=%s"]\n' "$target" "$2"
+            done
+        } >"$core_cargo_config.new"
+        mv "$core_cargo_config.new" "$core_cargo_config"
+    fi
+    printf 'core_for=%q\ncore_root=%q\ncore_libraries=%q\ncore_way=%q\n' \
+        "$(core_compiler)" "$root" "$2" "$1" >"$core_stamp.new"
+    mv "$core_stamp.new" "$core_stamp"
+    say "core for ${core_targets[*]}: $1"
+}
+
+# core_set_up [WAY]: tries the ways in order, or only the one named.
+core_set_up() {
+    local way only=${1:-}
+    local problems=()
+    rm -f "$core_stamp" "$core_cargo_config"
+    for way in installed rustup rust-src debian-src; do
+        [ -z "$only" ] || [ "$only" = "$way" ] || continue
+        core_problem=
+        # In a condition `set -e` does nothing: each step of a way says itself when it failed.
+        if "core_from_${way//-/_}"; then
+            return
+        fi
+        problems+=("  $way: $core_problem")
+    done
+    die "there is no bare-metal core library for $(rustc --version), and none could be had:" "${problems[@]}" \
+        "Next step: run 'rustup target add ${core_targets[*]}' where the network is there, and scripts/setup again."
+}
+
+# Way 1: the compiler has it.
+core_from_installed() {
+    local target sysroot
+    sysroot=$(rustc --print sysroot)
+    for target in "${core_targets[@]}"; do
+        core_libraries_exist "$sysroot" "$target" || {
+            core_problem="the compiler has no libraries for $target"
+            return 1
+        }
+    done
+    core_finish "installed with the compiler" "$sysroot"
+}
+
+# Way 2: rustup brings it.
+core_from_rustup() {
+    have rustup || {
+        core_problem="there is no rustup"
+        return 1
+    }
+    say "core: asking rustup for ${core_targets[*]} (at most $core_rustup_seconds s)"
+    timeout "$core_rustup_seconds" rustup target add "${core_targets[@]}" >/dev/null 2>&1 || {
+        core_problem="rustup target add failed or took longer than $core_rustup_seconds s"
+        say "  $core_problem"
+        return 1
+    }
+    core_finish "added by rustup" "$(rustc --print sysroot)"
+}
+
+# Way 3: the compiler's own sources, component rust-src.
+core_from_rust_src() {
+    local library
+    library=$(rustc --print sysroot)/lib/rustlib/src/rust/library
+    [ -e "$library/Cargo.lock" ] || {
+        core_problem="the compiler has no rust-src component"
+        return 1
+    }
+    core_build "$library" && core_finish "built from the compiler's rust-src component" "$(core_sysroot)"
+}
+
+# Way 4: Debian's package of the sources of the same release.
+core_from_debian_src() {
+    local release suite version unpacked=$tools/rust-src
+    release=$(rustc -vV | sed -n 's/^release: //p')
+    apt_available || {
+        core_problem=$apt_problem
+        return 1
+    }
+    for suite in "${core_source_suites[@]}"; do
+        say "core: looking for the sources of Rust $release in $suite"
+        apt_open "$suite" || continue
+        version=$(in_apt apt-cache madison rust-src | awk -v start="$release+" 'index($3, start) == 1 { print $3; exit }')
+        [ -n "$version" ] || {
+            apt_problem="$suite has no rust-src of release $release"
+            continue
+        }
+        rm -rf "$unpacked"
+        apt_unpack_alone "$unpacked" "rust-src=$version" || continue
+        core_build "$unpacked/usr/src/rustc-$release/library" || return 1
+        rm -rf "$unpacked"
+        core_finish "built from Debian's rust-src $version" "$(core_sysroot)"
+        return
+    done
+    core_problem=$apt_problem
+    return 1
+}
+
+# core_sysroot: where our own libraries for the compiler in use belong. Its name changes with the compiler, so that
+# cargo builds everything anew then.
+core_sysroot() {
+    printf '%s/sysroot-%s\n' "$tools" "$(core_compiler | cut -d ' ' -f 1,2 --output-delimiter - | cut -c 1-24)"
+}
+
+# core_build LIBRARY: builds the libraries from their sources into a sysroot of our own. Only this one step needs the
+# compiler's switch for unstable features; the libraries are the same as the ones that rustup would bring.
+core_build() {
+    local library=$1 work=$tools/core-build sysroot fresh target selected=()
+    [ -e "$library/Cargo.lock" ] || {
+        core_problem="there are no sources in $library"
+        return 1
+    }
+    say "core: building core and alloc from ${library#"$root/"} (about half a minute)"
+    sysroot=$(core_sysroot)
+    fresh=$sysroot.new
+    rm -rf "$work" "$fresh"
+    mkdir -p "$work/src"
+    printf '[package]\nname = "empty"\nedition = "2024"\n[workspace]\n' >"$work/Cargo.toml"
+    echo '#![no_std]' >"$work/src/lib.rs"
+    for target in "${core_targets[@]}"; do
+        selected+=(--target "$target")
+    done
+    # Link-time optimisation of the image needs the libraries' bitcode. RUSTFLAGS also keeps the project's flags out.
+    (
+        cd "$work" && RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=$library CARGO_TARGET_DIR=$work/target \
+            CARGO_ENCODED_RUSTFLAGS=-Cembed-bitcode=yes cargo build --quiet --release "${selected[@]}" \
+            -Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
+    ) >"$work/log" 2>&1 || {
+        core_problem="building it from $library failed: $(grep -m 1 '^error' "$work/log")"
+        say "  $core_problem"
+        return 1
+    }
+    for target in "${core_targets[@]}"; do
+        mkdir -p "$fresh/lib/rustlib/$target/lib"
+        cp "$work/target/$target/release/deps/"lib{core,alloc,compiler_builtins}-*.rlib "$fresh/lib/rustlib/$target/lib/"
+    done
+    rm -rf "$sysroot" "$work"
+    mv "$fresh" "$sysroot"
+}
