@@ -1,6 +1,10 @@
 //! The transport seam: a device's registers, and what differs between the ways to reach them.
 
+pub mod mmio;
+
 use bitflags::bitflags;
+
+pub use mmio::{MmioError, MmioTransport};
 
 bitflags! {
     /// The device status field (VIRTIO 1.2, 2.1).

@@ -1,0 +1,270 @@
+//! The split virtqueue (VIRTIO 1.2, 2.7), driver side.
+//!
+//! [`layout`] says where things lie, [`state`] keeps the records that the device cannot touch; here the two meet the
+//! shared memory, and here are the fences. Each is named with the access on the device's side that it pairs with.
+
+pub(crate) mod layout;
+pub(crate) mod state;
+
+use crate::fence::Fence;
+use crate::memory::DmaMemory;
+use crate::shared::Shared;
+use crate::transport::QueueAddresses;
+use layout::{QueueLayout, QueueSize};
+use state::{Completion, State};
+
+pub use layout::MAX_QUEUE_SIZE;
+pub use state::{DescriptorSlot, RingViolation};
+
+// Descriptor flags (2.7.5), and the one flag of each ring (2.7.6, 2.7.8).
+const DESCRIPTOR_NEXT: u16 = 1;
+const DESCRIPTOR_WRITE: u16 = 2;
+const USED_NO_NOTIFY: u16 = 1;
+
+/// A buffer inside the shared memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Buffer {
+    pub(crate) offset: usize,
+    pub(crate) length: u32,
+    /// Whether the device writes it; it reads it otherwise.
+    pub(crate) writable: bool,
+}
+
+/// Whether a reader who asked to hear when `event` is passed wants to hear of a move from `old` to `new`
+/// (`vring_need_event`; 2.7.7.1, 2.7.10). All three run freely modulo 65536.
+pub(crate) const fn need_event(event: u16, new: u16, old: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
+
+/// Memory and fences, as every call on a queue needs them.
+#[derive(Debug)]
+pub(crate) struct Bus<'b, M: DmaMemory, F: Fence> {
+    pub(crate) shared: &'b Shared<M>,
+    pub(crate) fence: &'b F,
+}
+
+impl<M: DmaMemory, F: Fence> Clone for Bus<'_, M, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M: DmaMemory, F: Fence> Copy for Bus<'_, M, F> {}
+
+/// One split virtqueue.
+#[derive(Debug)]
+pub(crate) struct Queue<'a> {
+    index: u16,
+    layout: QueueLayout,
+    /// Where the queue's memory starts in the shared memory.
+    base: usize,
+    state: State<'a>,
+    /// Whether `VIRTIO_F_EVENT_IDX` was negotiated.
+    event_index: bool,
+    /// The available ring's index, as published.
+    available: u16,
+    /// The available ring's index when the device was last asked whether it wants a notification.
+    notified: u16,
+    /// The used ring's index up to which completions were taken.
+    used: u16,
+    broken: Option<RingViolation>,
+}
+
+impl<'a> Queue<'a> {
+    /// A queue at `base` in the shared memory; `slots` has as many records as the queue has descriptors.
+    pub(crate) fn new(index: u16, size: QueueSize, base: usize, slots: &'a mut [DescriptorSlot]) -> Self {
+        Self {
+            index,
+            layout: QueueLayout::new(size),
+            base,
+            state: State::new(slots),
+            event_index: false,
+            available: 0,
+            notified: 0,
+            used: 0,
+            broken: None,
+        }
+    }
+
+    /// The queue's number on the device.
+    pub(crate) fn index(&self) -> u16 {
+        self.index
+    }
+
+    pub(crate) fn free_descriptors(&self) -> u16 {
+        self.state.free()
+    }
+
+    pub(crate) fn size(&self) -> u16 {
+        self.layout.size.get()
+    }
+
+    /// Starts anew: the device was reset, and knows nothing of the queue. Nothing is in flight, all memory is zero.
+    pub(crate) fn reset<M: DmaMemory>(&mut self, shared: &Shared<M>, event_index: bool) {
+        self.state.reset();
+        self.event_index = event_index;
+        self.available = 0;
+        self.notified = 0;
+        self.used = 0;
+        self.broken = None;
+        let memory = self.base..self.base.wrapping_add(self.layout.total);
+        shared.clear(memory.clone());
+        shared.sync_for_device(memory);
+    }
+
+    /// What the device is told of the queue.
+    pub(crate) fn addresses<M: DmaMemory>(&self, shared: &Shared<M>) -> QueueAddresses {
+        QueueAddresses {
+            size: self.size(),
+            descriptors: shared.device_address(self.base),
+            available: shared.device_address(self.at(self.layout.available)),
+            used: shared.device_address(self.at(self.layout.used)),
+        }
+    }
+
+    fn at(&self, offset: usize) -> usize {
+        self.base.wrapping_add(offset)
+    }
+
+    /// Makes a chain available to the device. `false` if there are too few free descriptors, or the queue is broken.
+    ///
+    /// The readable buffers come first (2.7.4.2); the caller has written them and handed them to the device.
+    pub(crate) fn add<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>, chain: &[Buffer], token: u16) -> bool {
+        let Ok(length) = u16::try_from(chain.len()) else { return false };
+        if self.broken.is_some() {
+            return false;
+        }
+        let writable = chain.iter().filter(|b| b.writable).fold(0u32, |sum, b| sum.saturating_add(b.length));
+        let (layout, base) = (self.layout, self.base);
+        let mut buffers = chain.iter();
+        let head = self.state.begin(length, token, writable, |index, next| {
+            let Some(buffer) = buffers.next() else { return };
+            let descriptor = base.wrapping_add(layout.descriptor(index));
+            let write = if buffer.writable { DESCRIPTOR_WRITE } else { 0 };
+            let chained = if next.is_some() { DESCRIPTOR_NEXT } else { 0 };
+            bus.shared.write_bytes8(descriptor, bus.shared.device_address(buffer.offset).to_le_bytes());
+            bus.shared.write_u32(descriptor.wrapping_add(8), buffer.length);
+            bus.shared.write_u16(descriptor.wrapping_add(12), write | chained);
+            bus.shared.write_u16(descriptor.wrapping_add(14), next.unwrap_or(0));
+            bus.shared.sync_for_device(descriptor..descriptor.wrapping_add(layout::DESCRIPTOR_SIZE));
+        });
+        let Some(head) = head else { return false };
+        bus.shared.write_u16(self.at(self.layout.available_ring(self.available)), head);
+        // Pairs with the device's load of the index: whoever sees the new index sees ring slot, descriptors and buffers.
+        bus.fence.release();
+        self.available = self.available.wrapping_add(1);
+        bus.shared.write_u16(self.at(self.layout.available_index()), self.available);
+        bus.shared.sync_for_device(self.at(self.layout.available)..self.at(self.layout.used_event()));
+        true
+    }
+
+    /// Whether the device wants to be notified of what was added since the last call (2.7.10).
+    pub(crate) fn should_notify<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) -> bool {
+        if self.notified == self.available {
+            return false;
+        }
+        // Pairs with the device's barrier between asking for notifications and looking at the index again: one of the
+        // two sides sees what the other wrote.
+        bus.fence.full();
+        let old = core::mem::replace(&mut self.notified, self.available);
+        bus.shared.sync_for_driver(self.at(self.layout.used)..self.at(self.layout.total));
+        if self.event_index {
+            let event = bus.shared.read_u16(self.at(self.layout.available_event()));
+            need_event(event, self.available, old)
+        } else {
+            bus.shared.read_u16(self.at(self.layout.used_flags())) & USED_NO_NOTIFY == 0
+        }
+    }
+
+    /// Whether a call of [`pop`](Self::pop) would find something, good or bad.
+    pub(crate) fn has_used<M: DmaMemory>(&self, shared: &Shared<M>) -> bool {
+        let index = self.at(self.layout.used_index());
+        shared.sync_for_driver(index..index.wrapping_add(2));
+        self.broken.is_none() && shared.read_u16(index) != self.used
+    }
+
+    /// Takes the next completion.
+    ///
+    /// # Errors
+    ///
+    /// The device broke the rules of the ring, now or earlier. Nothing is taken from a broken queue again.
+    pub(crate) fn pop<M: DmaMemory, F: Fence>(
+        &mut self,
+        bus: Bus<'_, M, F>,
+    ) -> Result<Option<Completion>, RingViolation> {
+        if let Some(violation) = self.broken {
+            return Err(violation);
+        }
+        bus.shared.sync_for_driver(self.at(self.layout.used)..self.at(self.layout.total));
+        let found = bus.shared.read_u16(self.at(self.layout.used_index()));
+        let moved = found.wrapping_sub(self.used);
+        if moved == 0 {
+            return Ok(None);
+        }
+        if moved > self.state.in_flight() {
+            return Err(self.latch(RingViolation::IndexJump { from: self.used, to: found }));
+        }
+        // Pairs with the device's release of the index: the element and the buffers that it names are complete.
+        bus.fence.acquire();
+        let element = self.at(self.layout.used_ring(self.used));
+        let id = bus.shared.read_u32(element);
+        let length = bus.shared.read_u32(element.wrapping_add(4));
+        match self.state.complete(id, length) {
+            Ok(completion) => {
+                self.used = self.used.wrapping_add(1);
+                Ok(Some(completion))
+            }
+            Err(violation) => Err(self.latch(violation)),
+        }
+    }
+
+    /// Asks the device for an interrupt at the next completion (2.7.7); to be called after the last [`pop`](Self::pop)
+    /// of a drain. Returns whether something came in between, which must be popped then.
+    pub(crate) fn rearm_interrupt<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) -> bool {
+        if !self.event_index {
+            // Interrupts are never switched off in the flags, so that there is nothing to switch on.
+            return false;
+        }
+        let event = self.at(self.layout.used_event());
+        bus.shared.write_u16(event, self.used);
+        bus.shared.sync_for_device(event..event.wrapping_add(2));
+        // Pairs with the device's barrier between publishing an element and reading `used_event`.
+        bus.fence.full();
+        self.has_used(bus.shared)
+    }
+
+    fn latch(&mut self, violation: RingViolation) -> RingViolation {
+        self.broken = Some(violation);
+        violation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::need_event;
+
+    /// The definition, spelled out: of the indexes from `old` to `new` (excluded), is one of them `event`?
+    fn passes(event: u16, new: u16, old: u16) -> bool {
+        let mut index = old;
+        while index != new {
+            if index == event {
+                return true;
+            }
+            index = index.wrapping_add(1);
+        }
+        false
+    }
+
+    #[test]
+    fn need_event_is_exact_across_the_wrap() {
+        for old in (65500..=65535u16).chain(0..40) {
+            for batch in 0..5u16 {
+                let new = old.wrapping_add(batch);
+                for distance in 0..80u16 {
+                    let event = old.wrapping_sub(40).wrapping_add(distance);
+                    assert_eq!(need_event(event, new, old), passes(event, new, old), "{event} {new} {old}");
+                }
+            }
+        }
+    }
+}
