@@ -18,6 +18,7 @@
 extern crate alloc;
 
 pub mod bank;
+pub mod draft;
 pub mod names;
 pub mod observe;
 pub mod ratified;
