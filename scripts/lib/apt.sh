@@ -24,6 +24,7 @@ apt_available() {
 # The label comes from downloaded lists; an image without lists still shows the addresses, told apart by their last word.
 apt_mirror() {
     local name=${1,,}
+    # shellcheck disable=SC2016 # apt expands these, not this script.
     apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
         awk -v label="$1" -v tail="/$name/" '
             $1 == label || (NF == 1 && substr($1, length($1) - length(tail) + 1) == tail) { print $NF; exit }'

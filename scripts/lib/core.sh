@@ -13,7 +13,7 @@ core_rustup_seconds=90
 
 # core_compiler: what identifies the compiler in use; libraries fit only the very same one.
 core_compiler() {
-    rustc -vV 2>/dev/null | sed -n 's/^\(release\|commit-hash\|host\): //p' | paste -s -d ' '
+    rustc -vV | awk '{ v[$1] = $2 } END { print v["release:"] "-" substr(v["commit-hash:"], 1, 9) "-" v["host:"] }'
 }
 
 # core_is_set_up: whether an earlier set-up's choice still holds: same compiler, same place, libraries still there.
@@ -139,7 +139,7 @@ core_from_debian_src() {
 # core_sysroot: where our own libraries for the compiler in use belong. Its name changes with the compiler, so that
 # cargo builds everything anew then.
 core_sysroot() {
-    printf '%s/sysroot-%s\n' "$tools" "$(core_compiler | cut -d ' ' -f 1,2 --output-delimiter - | cut -c 1-24)"
+    printf '%s/sysroot-%s\n' "$tools" "$(core_compiler)"
 }
 
 # core_build LIBRARY: builds the libraries from their sources into a sysroot of our own. Only this one step needs the
