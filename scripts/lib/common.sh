@@ -10,6 +10,11 @@ say() {
     printf '%s\n' "$*" >&2
 }
 
+# say_ready WORDS...: as `say`, about what was already there; nothing where `quiet` is set.
+say_ready() {
+    [ -n "${quiet:-}" ] || say "$*"
+}
+
 # die MESSAGE...: cannot go on. The last words of a message say what to do next.
 die() {
     printf 'error: %s\n' "$@" >&2

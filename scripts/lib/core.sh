@@ -4,8 +4,13 @@
 # shellcheck shell=bash
 
 core_targets=(aarch64-unknown-none-softfloat riscv64imac-unknown-none-elf)
+core_ways=(installed rustup rust-src debian-src debian-web)
 core_stamp=$tools/core.env
 core_cargo_config=$tools/cargo.toml
+# Way 5's compiler, and the wrapper that starts its cargo: there only if that way was taken.
+core_web=$tools/rust-web
+core_web_cargo=$tools/bin/cargo-web
+core_web_suite=bookworm-security
 # Debian suites that may hold the sources of the pinned compiler's library.
 core_source_suites=(trixie-backports forky)
 # Seconds for `rustup target add`, which can hang where its server is out of reach.
@@ -26,7 +31,20 @@ core_is_set_up() {
     for target in "${core_targets[@]}"; do
         core_libraries_exist "$core_libraries" "$target" || return 1
     done
-    say "core for ${core_targets[*]}: ready ($core_way)"
+    say_ready "core for ${core_targets[*]}: ready ($core_way)"
+}
+
+# guest_cargo ARGUMENTS...: the cargo that builds the guest: the toolchain's, or the one that way 5 unpacked.
+guest_cargo() {
+    if guest_cargo_is_ours; then
+        "$core_web_cargo" "$@"
+    else
+        cargo "$@"
+    fi
+}
+
+guest_cargo_is_ours() {
+    [ -x "$core_web_cargo" ]
 }
 
 # core_libraries_exist SYSROOT TARGET
@@ -34,7 +52,8 @@ core_libraries_exist() {
     compgen -G "$1/lib/rustlib/$2/lib/libcore-*.rlib" >/dev/null
 }
 
-# core_finish WAY SYSROOT: records how it went. A sysroot of our own is made known to cargo.
+# core_finish WAY SYSROOT [LINKER]: records how it went. A sysroot of our own is made known to cargo, and a linker if it
+# is not the compiler's.
 core_finish() {
     local target
     if [ "$2" != "$(rustc --print sysroot)" ]; then
@@ -42,6 +61,7 @@ core_finish() {
             echo '# Written by scripts/setup: the bare-metal libraries of this machine.'
             for target in "${core_targets[@]}"; do
                 printf '[target.%s]\nrustflags = ["--sysroot=%s"]\n' "$target" "$2"
+                [ -z "${3:-}" ] || printf 'linker = "%s"\n' "$3"
             done
         } >"$core_cargo_config.new"
         mv "$core_cargo_config.new" "$core_cargo_config"
@@ -52,13 +72,12 @@ core_finish() {
     say "core for ${core_targets[*]}: $1"
 }
 
-# core_set_up [WAY]: tries the ways in order, or only the one named.
+# core_set_up: tries the ways in order, or only the one that `core_only` names.
 core_set_up() {
-    local way only=${1:-}
-    local problems=()
-    rm -f "$core_stamp" "$core_cargo_config"
-    for way in installed rustup rust-src debian-src; do
-        [ -z "$only" ] || [ "$only" = "$way" ] || continue
+    local way problems=()
+    rm -f "$core_stamp" "$core_cargo_config" "$core_web_cargo"
+    for way in "${core_ways[@]}"; do
+        [ -z "${core_only:-}" ] || [ "$core_only" = "$way" ] || continue
         core_problem=
         # In a condition `set -e` does nothing: each step of a way says itself when it failed.
         if "core_from_${way//-/_}"; then
@@ -136,6 +155,51 @@ core_from_debian_src() {
     return 1
 }
 
+# Way 5: Debian's own newer compiler, which has its sources beside it; it builds the guest from then on. The host's crates
+# keep the toolchain at hand.
+core_from_debian_web() {
+    local fresh=$core_web.new
+    apt_available || {
+        core_problem=$apt_problem
+        return 1
+    }
+    say "core: downloading a compiler with its sources from $core_web_suite (about 350 MB, 1.3 GB unpacked)"
+    rm -rf "$fresh"
+    if ! apt_open "$core_web_suite" || ! apt_unpack "$fresh" rustc-web cargo-web rust-web-src lld; then
+        core_problem=$apt_problem
+        return 1
+    fi
+    rm -rf "$core_web"
+    mv "$fresh" "$core_web"
+    core_write_web_wrappers || return 1
+    core_build "$(printf '%s\n' "$core_web"/usr/src/rustc-*/library | head -n 1)" || {
+        rm -f "$core_web_cargo"
+        return 1
+    }
+    rm -rf "$core_web/usr/src"
+    core_finish "built with Debian's rustc-web" "$(core_sysroot)" "$core_web/usr/bin/ld.lld"
+}
+
+# The unpacked programs run with their own C library, as QEMU does. Their children do not: `cc`, which links build
+# scripts, is the system's.
+core_write_web_wrappers() {
+    local loader libraries name
+    loader=$(printf '%s\n' "$core_web"/usr/lib/*-linux-gnu*/ld-linux*.so.* | head -n 1)
+    libraries=$(dirname "$loader")
+    [ -x "$loader" ] || {
+        core_problem="the unpacked packages have no program loader"
+        return 1
+    }
+    mkdir -p "$tools/bin"
+    for name in rustc cargo; do
+        printf '%s\n' '#!/bin/sh' '# Written by scripts/setup.' \
+            "export RUSTC='$tools/bin/rustc-web'" \
+            "exec '$loader' --library-path '$libraries' '$core_web/usr/bin/$name' \"\$@\"" >"$tools/bin/$name-web.new"
+        chmod +x "$tools/bin/$name-web.new"
+        mv "$tools/bin/$name-web.new" "$tools/bin/$name-web"
+    done
+}
+
 # core_sysroot: where our own libraries for the compiler in use belong. Its name changes with the compiler, so that
 # cargo builds everything anew then.
 core_sysroot() {
@@ -143,7 +207,7 @@ core_sysroot() {
 }
 
 # core_build LIBRARY: builds the libraries from their sources into a sysroot of our own. Only this one step needs the
-# compiler's switch for unstable features; the libraries are the same as the ones that rustup would bring.
+# compiler's switch for unstable features; the libraries serve as the ones that rustup would bring.
 core_build() {
     local library=$1 work=$tools/core-build sysroot fresh target selected=()
     [ -e "$library/Cargo.lock" ] || {
@@ -163,7 +227,7 @@ core_build() {
     # Link-time optimisation of the image needs the libraries' bitcode. RUSTFLAGS also keeps the project's flags out.
     (
         cd "$work" && RUSTC_BOOTSTRAP=1 __CARGO_TESTS_ONLY_SRC_ROOT=$library CARGO_TARGET_DIR=$work/target \
-            CARGO_ENCODED_RUSTFLAGS=-Cembed-bitcode=yes cargo build --quiet --release "${selected[@]}" \
+            CARGO_ENCODED_RUSTFLAGS=-Cembed-bitcode=yes guest_cargo build --quiet --release "${selected[@]}" \
             -Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
     ) >"$work/log" 2>&1 || {
         core_problem="building it from $library failed: $(grep -m 1 '^error' "$work/log")"

@@ -63,7 +63,7 @@ qemu_is_set_up() {
         # Starting it is the only sure sign that it can still be started: a system's QEMU may go away.
         [ "$(qemu_version "$(qemu_wrapper "$arch")")" = "$qemu_release" ] || return 1
     done
-    say "QEMU $qemu_release: ready"
+    say_ready "QEMU $qemu_release: ready"
     qemu_warn "$qemu_judged" "$qemu_release"
 }
 
