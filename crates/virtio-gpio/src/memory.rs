@@ -34,6 +34,12 @@ pub unsafe trait DmaMemory {
     /// Where the device finds the first byte.
     fn device_address(&self) -> u64;
 
+    /// Bytes of a cache line where caches are kept in step by hand: what the driver writes and what the device writes
+    /// never share one. 1 on a coherent machine.
+    fn granule(&self) -> usize {
+        1
+    }
+
     /// Hands a range of bytes to the device: cleans caches, or copies to the bounce buffer. Nothing to do on a
     /// coherent machine.
     fn sync_for_device(&self, range: Range<usize>) {

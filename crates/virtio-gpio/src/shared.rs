@@ -6,25 +6,49 @@
 //! debug builds report and release builds turn into a read of 0 or no write, never into an access elsewhere.
 #![expect(unsafe_code, reason = "dereferences pointers into the shared memory")]
 
+use core::fmt;
+use core::mem::ManuallyDrop;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
 
 use crate::memory::DmaMemory;
 
-/// A [`DmaMemory`] seen as numbered bytes.
-#[derive(Debug)]
+/// A [`DmaMemory`] seen as numbered bytes. While the device may write there, dropping this leaks the memory.
 pub(crate) struct Shared<M: DmaMemory> {
-    memory: M,
+    memory: ManuallyDrop<M>,
+    /// The device knows the address, and has not been reset since.
+    exposed: bool,
+}
+
+impl<M: DmaMemory> fmt::Debug for Shared<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("len", &self.memory.len()).field("exposed", &self.exposed).finish()
+    }
+}
+
+impl<M: DmaMemory> Drop for Shared<M> {
+    fn drop(&mut self) {
+        if !self.exposed {
+            // SAFETY: the value is being dropped, so that nobody uses `memory` again.
+            unsafe { ManuallyDrop::drop(&mut self.memory) }
+        }
+    }
 }
 
 impl<M: DmaMemory> Shared<M> {
     pub(crate) fn new(memory: M) -> Self {
-        Self { memory }
+        Self { memory: ManuallyDrop::new(memory), exposed: false }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.memory.len()
+    /// The device is told where the memory is.
+    pub(crate) fn expose(&mut self) {
+        self.exposed = true;
+    }
+
+    /// The device has confirmed a reset: it does not touch the memory any more.
+    pub(crate) fn conceal(&mut self) {
+        self.exposed = false;
     }
 
     /// Where the device finds the byte at `offset`.
@@ -105,6 +129,13 @@ impl<M: DmaMemory> Shared<M> {
         let [b0, b1, b2, b3] = self.read_u32(offset).to_le_bytes();
         let [b4, b5, b6, b7] = self.read_u32(offset.wrapping_add(4)).to_le_bytes();
         [b0, b1, b2, b3, b4, b5, b6, b7]
+    }
+
+    /// Copies bytes out, from `offset` on.
+    pub(crate) fn read_bytes(&self, offset: usize, bytes: &mut [u8]) {
+        for (offset, byte) in (offset..).zip(bytes.iter_mut()) {
+            *byte = self.read_u8(offset);
+        }
     }
 
     /// Sets every byte of a range to 0.

@@ -60,9 +60,6 @@ impl QueueLayout {
     }
 
     // The available ring: le16 flags, le16 idx, le16 ring[size], le16 used_event (2.7.6).
-    pub(crate) const fn available_flags(&self) -> usize {
-        self.available
-    }
     pub(crate) const fn available_index(&self) -> usize {
         self.available + 2
     }

@@ -30,6 +30,19 @@ pub(crate) struct Buffer {
     pub(crate) writable: bool,
 }
 
+impl Buffer {
+    /// A buffer that the device reads.
+    pub(crate) fn readable(offset: usize, size: usize) -> Self {
+        // No message comes near 4 GiB; one that did would be cut to nothing rather than wrapped.
+        Self { offset, length: u32::try_from(size).unwrap_or(0), writable: false }
+    }
+
+    /// A buffer that the device writes.
+    pub(crate) fn writable(offset: usize, size: usize) -> Self {
+        Self { writable: true, ..Self::readable(offset, size) }
+    }
+}
+
 /// Whether a reader who asked to hear when `event` is passed wants to hear of a move from `old` to `new`
 /// (`vring_need_event`; 2.7.7.1, 2.7.10). All three run freely modulo 65536.
 pub(crate) const fn need_event(event: u16, new: u16, old: u16) -> bool {

@@ -1,0 +1,681 @@
+//! The chip's state machine. Everything that the driver does, it does here, in steps that never wait: take what came,
+//! send what is queued, give up what is overdue. Whoever waits, waits around it ([`super`]).
+
+use core::time::Duration;
+
+use heapless::Deque;
+
+use super::events::{Event, EventQueue, Notice, OddityCounts, Statistics, Trigger};
+use super::lines::{LineSlot, LineTable, Rearm, Use};
+use super::recovery::Health;
+use super::requests::{Due, Owner, RequestSlot, RequestTable, Ticket, Times};
+use super::{Options, Submitted};
+use crate::clock::Instant;
+use crate::dialect::{Arrival, Dialect, Oddity, Operation, Value};
+use crate::error::{Error, Fault, SetupError};
+use crate::fence::Fence;
+use crate::identify::{FEATURE_EVENT_INDEX, Protocol};
+use crate::messages::{InterruptType, Level, LineId};
+use crate::platform::Platform;
+use crate::queue::Bus;
+use crate::shared::Shared;
+use crate::transport::{DeviceStatus, InterruptStatus, Transport};
+
+/// Things taken from the queues in one go, so that a device that never stops cannot keep the driver for ever.
+const DRAIN_LIMIT: u32 = 1024;
+/// Empty events in a row that are answered at once; later ones after a pause.
+const EMPTY_EVENTS_AT_ONCE: u8 = 3;
+/// The first pause, and how often it doubles.
+const EMPTY_EVENT_PAUSE: Duration = Duration::from_millis(10);
+const EMPTY_EVENT_DOUBLINGS: u8 = 6;
+/// Requests of one line that may time out in a row before the line is given up.
+pub(super) const LINE_STRIKES: u8 = 3;
+
+pub(crate) struct Core<'a, P: Platform> {
+    pub(super) transport: P::Transport,
+    pub(super) shared: Shared<P::Memory>,
+    fence: P::Fence,
+    pub(super) dialect: Dialect<'a>,
+    pub(super) requests: RequestTable<'a>,
+    pub(super) lines: LineTable<'a>,
+    pub(super) events: EventQueue<'a>,
+    /// The features that are negotiated.
+    features: u64,
+    pub(super) options: Options,
+    pub(super) health: Health,
+    pub(super) statistics: Statistics,
+    notices: Deque<Notice, 16>,
+    oddities: OddityCounts,
+    /// Time-outs in a row, counted once for requests that were sent together.
+    strikes: u8,
+    last_strike: Instant,
+    /// Some line has a [`Rearm`] to be looked at, or a level to be asked for.
+    line_work: bool,
+}
+
+/// Memory and fences of a core, borrowed apart from the rest.
+macro_rules! bus {
+    ($core:expr) => {
+        Bus { shared: &$core.shared, fence: &$core.fence }
+    };
+}
+
+impl<'a, P: Platform> Core<'a, P> {
+    #[expect(clippy::too_many_arguments, reason = "the parts of the chip, each handed over once")]
+    pub(super) fn new(
+        transport: P::Transport,
+        shared: Shared<P::Memory>,
+        fence: P::Fence,
+        dialect: Dialect<'a>,
+        requests: RequestTable<'a>,
+        lines: LineTable<'a>,
+        events: EventQueue<'a>,
+        features: u64,
+        options: Options,
+    ) -> Self {
+        Self {
+            transport,
+            shared,
+            fence,
+            dialect,
+            requests,
+            lines,
+            events,
+            features,
+            options,
+            health: Health::new(),
+            statistics: Statistics::default(),
+            notices: Deque::new(),
+            oddities: OddityCounts::default(),
+            strikes: 0,
+            last_strike: Instant::from_nanos(0),
+            line_work: false,
+        }
+    }
+
+    /// Brings a device that was reset to life (VIRTIO 1.2, 3.1.1 and 4.2.3).
+    pub(super) fn start_device(&mut self) -> Result<(), SetupError> {
+        let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
+        self.transport.set_status(DeviceStatus::ACKNOWLEDGE);
+        self.transport.set_status(status);
+        if self.transport.device_features() & self.features != self.features {
+            return Err(SetupError::FeaturesRefused);
+        }
+        self.transport.set_driver_features(self.features);
+        if !self.transport.is_legacy() {
+            status |= DeviceStatus::FEATURES_OK;
+            self.transport.set_status(status);
+            if !self.transport.status().contains(DeviceStatus::FEATURES_OK) {
+                return Err(SetupError::FeaturesRefused);
+            }
+        }
+        self.dialect.reset(bus!(self), self.features & FEATURE_EVENT_INDEX != 0);
+        // From here on the device knows where the memory is.
+        self.shared.expose();
+        for queue in self.dialect.queues() {
+            let limit = self.transport.max_queue_size(queue.index());
+            if limit < u32::from(queue.size()) {
+                return Err(SetupError::NoQueue { queue: queue.index(), limit });
+            }
+            let addresses = queue.addresses(&self.shared);
+            self.transport
+                .set_queue(queue.index(), &addresses)
+                .map_err(|error| SetupError::Queue { queue: queue.index(), error })?;
+        }
+        self.transport.set_status(status | DeviceStatus::DRIVER_OK);
+        self.strikes = 0;
+        self.notify();
+        Ok(())
+    }
+
+    // --- requests -------------------------------------------------------------------------------------------------
+
+    fn times(&self, now: Instant) -> Times {
+        let timeout = self.options.timeout;
+        Times { now, renotify: now.after(timeout.checked_div(4).unwrap_or(timeout)), deadline: now.after(timeout) }
+    }
+
+    /// Queues a request of the application's, and sends it if there is room. The device is not notified yet.
+    pub(super) fn submit(&mut self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error> {
+        self.health.usable()?;
+        let record = self.lines.get(line_slot).ok_or(Error::LineLost)?;
+        if record.lost {
+            return Err(Error::LineLost);
+        }
+        self.request(line_slot, operation, Owner::Caller, now)
+    }
+
+    /// Queues a request, whoever wants it.
+    pub(super) fn request(
+        &mut self,
+        line_slot: u16,
+        operation: Operation,
+        owner: Owner,
+        now: Instant,
+    ) -> Result<Submitted, Error> {
+        let line = self.lines.get(line_slot).map_or(LineId(0), |record| record.line);
+        if !self.dialect.takes_message(operation) {
+            self.apply(operation, line_slot, line);
+            return Ok(Submitted::Done(Ok(Value::None)));
+        }
+        let times = self.times(now);
+        let ticket = self.requests.begin(operation, line_slot, line, owner, times).ok_or(Error::Busy)?;
+        self.send_queued();
+        Ok(Submitted::Ticket(ticket))
+    }
+
+    /// The names block of a ratified device; part of its set-up.
+    pub(super) fn request_names(&mut self, now: Instant) -> Option<Ticket> {
+        let times = self.times(now);
+        let ticket = self.requests.begin(Operation::Names, 0, LineId(0), Owner::Caller, times)?;
+        self.send_queued();
+        Some(ticket)
+    }
+
+    fn send_queued(&mut self) {
+        while let Some(slot) = self.requests.next_queued() {
+            if !self.dialect.send(bus!(self), slot, &self.requests) {
+                break;
+            }
+            self.requests.mark_sent(slot);
+            self.statistics.messages = self.statistics.messages.wrapping_add(1);
+        }
+    }
+
+    /// Notifies the device of what was made available since the last time, where it wants to know.
+    pub(super) fn notify(&mut self) {
+        for queue in self.dialect.queues() {
+            if queue.should_notify(bus!(self)) {
+                self.fence.before_notify();
+                self.transport.notify(queue.index());
+                self.statistics.notifications = self.statistics.notifications.wrapping_add(1);
+            }
+        }
+    }
+
+    /// Notifies the device of every queue, wanted or not: a notification may have been lost.
+    fn notify_again(&mut self) {
+        self.fence.before_notify();
+        for queue in self.dialect.queues() {
+            self.transport.notify(queue.index());
+            self.statistics.notifications = self.statistics.notifications.wrapping_add(1);
+        }
+    }
+
+    // --- what the device does -------------------------------------------------------------------------------------
+
+    /// Handles an interrupt: acknowledges first and drains then, so that what comes in between raises a new one.
+    /// Returns whether it was this device's.
+    pub(super) fn handle_interrupt(&mut self, now: Instant) -> bool {
+        let status = self.transport.acknowledge_interrupt();
+        self.fence.after_interrupt();
+        if status.is_empty() {
+            self.odd(Oddity::SpuriousInterrupt);
+            return false;
+        }
+        self.statistics.interrupts = self.statistics.interrupts.wrapping_add(1);
+        if status.contains(InterruptStatus::CONFIG_CHANGE) {
+            self.check_status(now);
+        }
+        if self.health.has_live_device() {
+            self.drain(now);
+            self.finish_round(now);
+        }
+        true
+    }
+
+    /// Advances everything: takes what came, gives up what is overdue, sends what is queued.
+    pub(super) fn poll(&mut self, now: Instant) {
+        self.advance_recovery(now);
+        if !self.health.has_live_device() {
+            return;
+        }
+        let overdue = self.requests.next_due().is_some_and(|due| now >= due);
+        if self.drain(now) && overdue {
+            self.odd(Oddity::LostInterrupt);
+        }
+        while self.health.has_live_device()
+            && let Some(due) = self.requests.due(now)
+        {
+            match due {
+                Due::Renotify => self.notify_again(),
+                Due::TimedOut { slot, sent } => self.timed_out(slot, sent, now),
+            }
+        }
+        self.finish_round(now);
+    }
+
+    /// What every round ends with: lines that owe something, requests that wait for room, one notification.
+    fn finish_round(&mut self, now: Instant) {
+        if !self.health.has_live_device() {
+            return;
+        }
+        if self.line_work {
+            self.serve_lines(now);
+        }
+        self.send_queued();
+        self.notify();
+    }
+
+    /// When [`poll`](Self::poll) has something to do without the device doing anything.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let rearm = self.line_work.then(|| {
+            self.lines.iter().filter_map(|(_, slot)| match slot.rearm {
+                Rearm::At(at) => Some(at),
+                Rearm::Soon | Rearm::No => None,
+            })
+        });
+        [self.requests.next_due(), self.health.next_deadline()]
+            .into_iter()
+            .flatten()
+            .chain(rearm.into_iter().flatten())
+            .min()
+    }
+
+    /// Whether there is something in the queues to be taken.
+    pub(super) fn has_news(&self) -> bool {
+        self.health.has_live_device() && self.dialect.has_news(&self.shared)
+    }
+
+    /// Takes what came. Returns whether there was anything.
+    fn drain(&mut self, now: Instant) -> bool {
+        for round in 0..DRAIN_LIMIT {
+            match self.dialect.next(bus!(self), &self.requests) {
+                Ok(Some(arrival)) => self.take(arrival, now),
+                Ok(None) => return round > 0,
+                Err((queue, violation)) => {
+                    self.begin_recovery(Fault::Ring { queue, violation }, now);
+                    return true;
+                }
+            }
+            if !self.health.has_live_device() {
+                return true;
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, arrival: Arrival, now: Instant) {
+        match arrival {
+            Arrival::Answer { slot, result, oddity } => {
+                if let Some(oddity) = oddity {
+                    self.odd(oddity);
+                }
+                self.answered(slot, result, now);
+            }
+            Arrival::Returned { slot } => self.requests.returned(slot),
+            Arrival::Event { line_slot, interrupt } => self.event_returned(line_slot, interrupt, now),
+            Arrival::LevelChange { line, level, oddity } => {
+                if let Some(oddity) = oddity {
+                    self.odd(oddity);
+                }
+                self.level_changed(line, level, now);
+            }
+            Arrival::Odd(oddity) => self.odd(oddity),
+        }
+    }
+
+    fn answered(&mut self, slot: u16, result: Result<Value, Error>, now: Instant) {
+        if self.dialect.protocol() == Protocol::Ratified {
+            // The response is part of the request's own chain: both come back together.
+            self.requests.returned(slot);
+        }
+        let Some((request, awaited)) = self.requests.answered(slot) else { return };
+        self.strikes = 0;
+        // A line that answers only while it is restored has not made up for its time-outs.
+        if request.owner != Owner::Restore
+            && let Some(record) = self.record_of(&request)
+        {
+            record.strikes = 0;
+        }
+        if !awaited {
+            self.odd(Oddity::LateAnswer(request.line));
+        }
+        if result.is_ok() {
+            if awaited && self.dialect.has_step_after(request.operation, request.step) {
+                self.requests.continue_with_step(slot, request.step.saturating_add(1));
+                self.send_queued();
+                return;
+            }
+            self.apply(request.operation, request.line_slot, request.line);
+        }
+        if awaited {
+            self.finished(slot, &request, result, now);
+        }
+    }
+
+    /// Hands a result to whoever wants it.
+    fn finished(&mut self, slot: u16, request: &RequestSlot, result: Result<Value, Error>, now: Instant) {
+        self.requests.finish(slot, result);
+        match request.owner {
+            Owner::EventLevel => self.level_answered(request.line_slot, result, now),
+            Owner::Restore => self.restore_answered(request.line_slot, request.operation, result, now),
+            Owner::Caller | Owner::Nobody => (),
+        }
+    }
+
+    /// The record of the line that a request is about, unless the line is another's by now.
+    fn record_of(&mut self, request: &RequestSlot) -> Option<&mut LineSlot> {
+        self.lines.get_mut(request.line_slot).filter(|record| record.in_use() && record.line == request.line)
+    }
+
+    /// Writes into the line's record what the device has carried out.
+    fn apply(&mut self, operation: Operation, line_slot: u16, line: LineId) {
+        let Some(record) = self.lines.get_mut(line_slot).filter(|record| record.in_use() && record.line == line) else {
+            return;
+        };
+        match operation {
+            Operation::SetInput => record.usage = Use::Input,
+            Operation::Release => record.usage = Use::Unconfigured,
+            Operation::SetOutput(level) | Operation::SetValue(level) => record.usage = Use::Output(level),
+            Operation::SetInterruptType(kind) => {
+                record.interrupt = kind;
+                record.enabled = kind != InterruptType::None;
+                record.empty_events = 0;
+                if !record.enabled {
+                    record.pending = 0;
+                    record.rearm = Rearm::No;
+                }
+                self.line_work = true;
+            }
+            Operation::Names | Operation::Acquire | Operation::GetDirection | Operation::GetValue => (),
+        }
+    }
+
+    fn timed_out(&mut self, slot: u16, sent: Instant, now: Instant) {
+        let Some(request) = self.requests.get(slot).copied() else { return };
+        self.statistics.timeouts = self.statistics.timeouts.wrapping_add(1);
+        if let Some(record) = self.record_of(&request) {
+            record.strikes = record.strikes.saturating_add(1);
+        }
+        self.finished(slot, &request, Err(Error::Timeout), now);
+        if !self.health.is_running() {
+            return;
+        }
+        self.give_up_if_mute(request.line_slot);
+        if sent >= self.last_strike {
+            self.strikes = self.strikes.saturating_add(1);
+            self.last_strike = now;
+        }
+        self.check_status(now);
+        // A draft reply carries no more than type and line: after a lost one, the next could be taken for it. A
+        // ratified answer is known by its descriptor, so that one lost request harms only itself.
+        let limit = match self.dialect.protocol() {
+            Protocol::Ratified => 2,
+            Protocol::Draft => 1,
+        };
+        let too_many_pinned = self.requests.pinned().saturating_mul(2) > self.requests.capacity();
+        if self.health.is_running() && (self.strikes >= limit || too_many_pinned) {
+            self.begin_recovery(Fault::Unresponsive, now);
+        }
+    }
+
+    /// Looks whether the device asks for a reset, or lost its state.
+    fn check_status(&mut self, now: Instant) {
+        if !self.health.is_running() {
+            return;
+        }
+        let status = self.transport.status();
+        if status.contains(DeviceStatus::NEEDS_RESET) {
+            self.begin_recovery(Fault::NeedsReset, now);
+        } else if !status.contains(DeviceStatus::DRIVER_OK) {
+            self.begin_recovery(Fault::StatusLost, now);
+        }
+    }
+
+    pub(super) fn odd(&mut self, oddity: Oddity) {
+        self.statistics.oddities = self.statistics.oddities.wrapping_add(1);
+        if let Some(count) = self.oddities.note(oddity) {
+            self.tell(Notice::Odd { oddity, count });
+        }
+    }
+
+    /// Queues a notice; where nobody takes them, the oldest goes.
+    pub(super) fn tell(&mut self, notice: Notice) {
+        if self.notices.is_full() {
+            self.notices.pop_front();
+        }
+        let _ = self.notices.push_back(notice);
+    }
+
+    pub(super) fn next_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    pub(super) fn has_notice(&self) -> bool {
+        !self.notices.is_empty()
+    }
+
+    // --- events ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn next_event(&mut self) -> Option<Event> {
+        let was_full = self.events.room() == 0;
+        let event = self.events.pop()?;
+        self.line_work |= was_full;
+        Some(event)
+    }
+
+    fn deliver(&mut self, line_slot: u16, trigger: Trigger, after_reset: bool, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        record.count = record.count.saturating_add(1);
+        let event = Event { line: record.line, trigger, count: record.count, after_reset, at: now };
+        if self.events.push(event) {
+            self.statistics.events = self.statistics.events.wrapping_add(1);
+        } else {
+            self.statistics.dropped_events = self.statistics.dropped_events.wrapping_add(1);
+        }
+    }
+
+    /// The ratified protocol: an event buffer came back (VIRTIO 1.2, 5.18.7).
+    fn event_returned(&mut self, line_slot: u16, interrupt: bool, now: Instant) {
+        self.lines.event_returned(line_slot);
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        let line = record.line;
+        if !record.watched() {
+            if interrupt {
+                self.odd(Oddity::StaleEvent(line));
+            }
+            return;
+        }
+        if !interrupt {
+            // A device may return a buffer that was queued in the wrong moment. One that always does is slowed down.
+            record.empty_events = record.empty_events.saturating_add(1);
+            let surplus = record.empty_events.saturating_sub(EMPTY_EVENTS_AT_ONCE);
+            record.rearm = if surplus == 0 {
+                Rearm::Soon
+            } else {
+                let doublings = surplus.saturating_sub(1).min(EMPTY_EVENT_DOUBLINGS);
+                Rearm::At(now.after(EMPTY_EVENT_PAUSE.saturating_mul(1 << doublings)))
+            };
+            self.odd(Oddity::EmptyEvent(line));
+            self.serve_line(line_slot, now);
+            return;
+        }
+        record.empty_events = 0;
+        match record.interrupt {
+            InterruptType::RisingEdge | InterruptType::FallingEdge => {
+                let level = Level::from(record.interrupt == InterruptType::RisingEdge);
+                record.last = Some(level);
+                record.rearm = Rearm::Soon;
+                self.deliver(line_slot, Trigger::edge_to(level), false, now);
+            }
+            InterruptType::BothEdges => {
+                // The event does not say which edge it was: the level is asked for, while the line is armed again.
+                record.pending = record.pending.saturating_add(1);
+                record.rearm = Rearm::Soon;
+            }
+            InterruptType::HighLevel => self.deliver(line_slot, Trigger::High, false, now),
+            InterruptType::LowLevel => self.deliver(line_slot, Trigger::Low, false, now),
+            InterruptType::None => (),
+        }
+        self.serve_line(line_slot, now);
+    }
+
+    /// Serves every line that owes something.
+    fn serve_lines(&mut self, now: Instant) {
+        self.line_work = false;
+        for line_slot in 0..u16::try_from(self.lines.capacity()).unwrap_or(u16::MAX) {
+            self.serve_line(line_slot, now);
+        }
+    }
+
+    /// Queues a line's event buffer again and asks for its level, where that is owed and possible.
+    fn serve_line(&mut self, line_slot: u16, now: Instant) {
+        let Some(record) = self.lines.get(line_slot).copied() else { return };
+        if !record.watched() || !record.enabled {
+            return;
+        }
+        if record.pending > 0 && !record.asking {
+            self.ask_level(line_slot, now);
+        }
+        let due = match record.rearm {
+            Rearm::No => return,
+            Rearm::Soon => true,
+            Rearm::At(at) => now >= at,
+        };
+        let armed =
+            due && self.events.room() > 0 && (record.armed || self.dialect.arm(bus!(self), line_slot, record.line));
+        if armed && let Some(record) = self.lines.get_mut(line_slot) {
+            record.armed = true;
+            record.rearm = Rearm::No;
+        } else {
+            self.line_work = true;
+        }
+    }
+
+    /// Asks for the level of a line; the answer is worth an event or more. Without a free request slot it stays owed.
+    fn ask_level(&mut self, line_slot: u16, now: Instant) {
+        let asked = self.request(line_slot, Operation::GetValue, Owner::EventLevel, now).is_ok();
+        if let Some(record) = self.lines.get_mut(line_slot) {
+            record.asking = asked;
+        }
+        self.line_work |= !asked;
+    }
+
+    /// The level that an event made us ask for.
+    ///
+    /// For both edges, each event is one edge, and from a known level the first edge can only lead away from it: so
+    /// events alternate, even where the line is back already when the level is read. Where the level then read does
+    /// not fit, edges were merged by the device; it is asked once more, and if no event explains the difference until
+    /// then, the missing edge is delivered too.
+    pub(super) fn level_answered(&mut self, line_slot: u16, result: Result<Value, Error>, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        record.asking = false;
+        let events = core::mem::take(&mut record.pending);
+        let after_reset = core::mem::take(&mut record.after_reset);
+        if !record.watched() {
+            return;
+        }
+        let read = match result {
+            Ok(Value::Level(level)) => Some(level),
+            _ => None,
+        };
+        match record.interrupt {
+            InterruptType::HighLevel | InterruptType::LowLevel => {
+                if let Some(level) = read {
+                    self.level_seen(line_slot, level, now);
+                }
+                return;
+            }
+            InterruptType::BothEdges => (),
+            InterruptType::RisingEdge | InterruptType::FallingEdge | InterruptType::None => {
+                if let Some(level) = read {
+                    self.settle(line_slot, level, after_reset, now);
+                }
+                return;
+            }
+        }
+        let Some(mut level) = record.last.or(read.map(|level| if events % 2 == 0 { level } else { level.toggled() }))
+        else {
+            return;
+        };
+        for _ in 0..events {
+            level = level.toggled();
+            self.deliver(line_slot, Trigger::edge_to(level), false, now);
+        }
+        if let Some(record) = self.lines.get_mut(line_slot) {
+            record.last = Some(level);
+        }
+        match read {
+            Some(read) if read != level && events > 0 => self.ask_level(line_slot, now),
+            Some(read) => self.settle(line_slot, read, after_reset, now),
+            None => (),
+        }
+    }
+
+    /// Delivers the edge between the last known level and this one, if there is one and it is wanted.
+    fn settle(&mut self, line_slot: u16, level: Level, after_reset: bool, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        let before = record.last.replace(level);
+        let wanted = match record.interrupt {
+            InterruptType::RisingEdge => level == Level::High,
+            InterruptType::FallingEdge => level == Level::Low,
+            kind => kind == InterruptType::BothEdges,
+        };
+        if wanted && before.is_some_and(|before| before != level) {
+            self.deliver(line_slot, Trigger::edge_to(level), after_reset, now);
+        }
+    }
+
+    /// The draft: the device reports every level, and the driver makes of it what was asked for.
+    fn level_changed(&mut self, line: LineId, level: Level, now: Instant) {
+        let watched = self.lines.find(line).filter(|&slot| self.lines.get(slot).is_some_and(LineSlot::watched));
+        let Some(line_slot) = watched else {
+            self.odd(Oddity::UnwatchedLevel(line));
+            return;
+        };
+        if self.lines.get(line_slot).is_some_and(|record| record.interrupt.is_level()) {
+            self.level_seen(line_slot, level, now);
+        } else {
+            self.settle(line_slot, level, false, now);
+        }
+    }
+
+    /// The draft: a level-triggered line has this level. It is delivered once, until the application unmasks the line.
+    fn level_seen(&mut self, line_slot: u16, level: Level, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        record.last = Some(level);
+        let trigger = match (record.interrupt, level) {
+            (InterruptType::HighLevel, Level::High) => Trigger::High,
+            (InterruptType::LowLevel, Level::Low) => Trigger::Low,
+            _ => return,
+        };
+        if self.dialect.protocol() == Protocol::Draft && core::mem::take(&mut record.armed) {
+            self.deliver(line_slot, trigger, false, now);
+        }
+    }
+
+    /// Lets a level-triggered line fire again.
+    pub(super) fn unmask(&mut self, line_slot: u16, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        if !record.watched() || !record.interrupt.is_level() || record.armed {
+            return;
+        }
+        record.rearm = Rearm::Soon;
+        self.line_work = true;
+        if self.dialect.protocol() == Protocol::Draft && !record.asking {
+            // Nobody but the level itself says whether it is active now.
+            record.armed = true;
+            record.rearm = Rearm::No;
+            self.ask_level(line_slot, now);
+        }
+    }
+
+    /// The first look at a line that is now watched. A level-triggered line of the draft fires by the level that was
+    /// just read; all others wait for the device.
+    pub(super) fn start_watching(&mut self, line_slot: u16, level: Option<Level>, now: Instant) {
+        self.serve_line(line_slot, now);
+        let level_triggered = self.lines.get(line_slot).is_some_and(|record| record.interrupt.is_level());
+        if let Some(level) = level
+            && level_triggered
+        {
+            self.level_seen(line_slot, level, now);
+        }
+        self.notify();
+    }
+
+    /// How many lines hold or are owed a buffer of the event queue.
+    pub(super) fn watched_lines(&self) -> usize {
+        self.lines.iter().filter(|(_, slot)| slot.armed || slot.watched()).count()
+    }
+}

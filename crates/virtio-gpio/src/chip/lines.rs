@@ -1,0 +1,187 @@
+//! The lines in use: what the application wants of each, which is also what is restored after a reset.
+
+use crate::clock::Instant;
+use crate::messages::{InterruptType, Level, LineId};
+
+/// How a line is configured, as far as the device has confirmed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    Unconfigured,
+    Input,
+    Output(Level),
+}
+
+/// Who holds a line slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    Nobody,
+    /// Released, but the device still has the event buffer that belongs to the slot.
+    Device,
+    Application,
+}
+
+/// Storage for one line in use.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a line, not states of one machine")]
+#[derive(Debug, Clone, Copy)]
+pub struct LineSlot {
+    holder: Holder,
+    pub(crate) line: LineId,
+    pub(crate) usage: Use,
+    /// The interrupt type that the device has been told; `None` when the line is not watched.
+    pub(crate) interrupt: InterruptType,
+    /// The device has confirmed that type since its last reset.
+    pub(crate) enabled: bool,
+    /// The line's event buffer is in the event queue.
+    pub(crate) armed: bool,
+    /// The event buffer is to be queued again: at once where room or the reader's pace allows, or at a time.
+    pub(crate) rearm: Rearm,
+    /// The last level known, from which edges are told.
+    pub(crate) last: Option<Level>,
+    /// Events that came since the level was last asked for, and wait for the answer.
+    pub(crate) pending: u8,
+    /// A question for the level is under way.
+    pub(crate) asking: bool,
+    /// The next answer is the level after a reset.
+    pub(crate) after_reset: bool,
+    /// Event buffers that came back without an interrupt, in a row.
+    pub(crate) empty_events: u8,
+    /// Events delivered.
+    pub(crate) count: u64,
+    /// Requests that timed out in a row.
+    pub(crate) strikes: u8,
+    /// Given up.
+    pub(crate) lost: bool,
+}
+
+/// When an event buffer that is here goes back to the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rearm {
+    /// Not by itself: nothing is watched, or a level waits for its consumer.
+    No,
+    /// As soon as there is room for what it may bring.
+    Soon,
+    /// After a pause.
+    At(Instant),
+}
+
+impl LineSlot {
+    /// An unused slot.
+    pub const EMPTY: Self = Self {
+        holder: Holder::Nobody,
+        line: LineId(0),
+        usage: Use::Unconfigured,
+        interrupt: InterruptType::None,
+        enabled: false,
+        armed: false,
+        rearm: Rearm::No,
+        last: None,
+        pending: 0,
+        asking: false,
+        after_reset: false,
+        empty_events: 0,
+        count: 0,
+        strikes: 0,
+        lost: false,
+    };
+
+    /// Whether the slot belongs to a line that an application uses.
+    pub(crate) fn in_use(&self) -> bool {
+        self.holder == Holder::Application
+    }
+
+    /// Whether events of the line are wanted.
+    pub(crate) fn watched(&self) -> bool {
+        self.in_use() && self.interrupt != InterruptType::None
+    }
+}
+
+/// Why a line cannot be taken into use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TakeError {
+    InUse,
+    Full,
+}
+
+/// All line slots of a chip.
+#[derive(Debug)]
+pub(crate) struct LineTable<'a> {
+    slots: &'a mut [LineSlot],
+}
+
+impl<'a> LineTable<'a> {
+    pub(crate) fn new(slots: &'a mut [LineSlot]) -> Self {
+        slots.fill(LineSlot::EMPTY);
+        Self { slots }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn get(&self, slot: u16) -> Option<&LineSlot> {
+        self.slots.get(usize::from(slot))
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u16) -> Option<&mut LineSlot> {
+        self.slots.get_mut(usize::from(slot))
+    }
+
+    /// All slots with their numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &LineSlot)> {
+        (0..).zip(self.slots.iter())
+    }
+
+    /// The slot of a line in use.
+    pub(crate) fn find(&self, line: LineId) -> Option<u16> {
+        self.iter().find(|(_, slot)| slot.in_use() && slot.line == line).map(|(number, _)| number)
+    }
+
+    /// Takes a line into use. A slot whose event buffer the device still has can only serve the same line.
+    pub(crate) fn take(&mut self, line: LineId) -> Result<u16, TakeError> {
+        if self.find(line).is_some() {
+            return Err(TakeError::InUse);
+        }
+        let held = |slot: &LineSlot| slot.holder == Holder::Device && slot.line == line;
+        let number = (self.iter().find(|(_, slot)| held(slot)))
+            .or_else(|| self.iter().find(|(_, slot)| slot.holder == Holder::Nobody))
+            .map(|(number, _)| number)
+            .ok_or(TakeError::Full)?;
+        let slot = self.slots.get_mut(usize::from(number)).ok_or(TakeError::Full)?;
+        *slot = LineSlot { holder: Holder::Application, line, armed: slot.armed, ..LineSlot::EMPTY };
+        Ok(number)
+    }
+
+    /// Ends the use of a line.
+    pub(crate) fn release(&mut self, slot: u16) {
+        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+            let holder = if slot.armed { Holder::Device } else { Holder::Nobody };
+            *slot = LineSlot { holder, line: slot.line, armed: slot.armed, ..LineSlot::EMPTY };
+        }
+    }
+
+    /// The event buffer of a slot is the driver's again.
+    pub(crate) fn event_returned(&mut self, slot: u16) {
+        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+            slot.armed = false;
+            if slot.holder == Holder::Device {
+                slot.holder = Holder::Nobody;
+            }
+        }
+    }
+
+    /// The device was reset: it has no event buffers, knows no interrupt types, and owes no answers. A line that was
+    /// armed is to be armed again; one that waits for its consumer goes on waiting.
+    pub(crate) fn device_was_reset(&mut self) {
+        for number in 0..u16::try_from(self.slots.len()).unwrap_or(u16::MAX) {
+            let was_armed = self.get(number).is_some_and(|slot| slot.armed || slot.rearm != Rearm::No);
+            self.event_returned(number);
+            if let Some(slot) = self.get_mut(number) {
+                slot.rearm = if was_armed { Rearm::Soon } else { Rearm::No };
+                slot.enabled = false;
+                slot.pending = 0;
+                slot.asking = false;
+                slot.empty_events = 0;
+            }
+        }
+    }
+}

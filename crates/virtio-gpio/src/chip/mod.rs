@@ -1,0 +1,399 @@
+//! The chip: one GPIO device, from its set-up to its lines.
+//!
+//! [`Chip`] is what applications hold. It wraps the state machine of [`core`] in a critical section, and waits around
+//! it: inside, nothing ever waits. So every function here may be called from main code and from interrupt handlers.
+
+pub(crate) mod core;
+pub(crate) mod events;
+pub(crate) mod layout;
+pub(crate) mod lines;
+mod recovery;
+pub(crate) mod requests;
+mod setup;
+
+use ::core::cell::RefCell;
+use ::core::fmt;
+use ::core::time::Duration;
+
+use critical_section::Mutex;
+
+use crate::clock::{Clock, Instant};
+use crate::dialect::{Operation, Value};
+use crate::error::Error;
+use crate::identify::Protocol;
+use crate::messages::draft::DEVICE_NAME_SIZE;
+use crate::messages::{InterruptType, Level, LineId};
+use crate::names::{Name, NameBlock, field};
+use crate::pins::Line;
+use crate::platform::Platform;
+use core::Core;
+use events::{Event, Notice, Statistics};
+use lines::{Rearm, TakeError, Use};
+use requests::Ticket;
+
+pub use setup::{Options, Parts, Sizes, Storage};
+
+/// A request of an application's: answered already, or under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Submitted {
+    Done(Result<Value, Error>),
+    Ticket(Ticket),
+}
+
+/// What is known of a device since its set-up, and does not change.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Info {
+    pub(crate) protocol: Protocol,
+    pub(crate) lines: u16,
+    pub(crate) interrupts: bool,
+    pub(crate) legacy: bool,
+    pub(crate) watch_limit: Option<u16>,
+    pub(crate) timeout: Duration,
+    pub(crate) device_name: [u8; DEVICE_NAME_SIZE],
+    pub(crate) names_error: Option<NamesError>,
+}
+
+/// Why the lines of a device have no names, though it says that they do. The lines can be used by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NamesError {
+    /// The names block is larger than the storage for it.
+    TooLarge {
+        /// Its size, as the device says.
+        size: u32,
+        /// The storage's.
+        limit: usize,
+    },
+    /// The request for the names failed.
+    Request(Error),
+}
+
+impl fmt::Display for NamesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { size, limit } => {
+                write!(f, "The names block of {size} bytes is larger than the {limit} bytes kept for it")
+            }
+            Self::Request(error) => write!(f, "The names cannot be had: {error}"),
+        }
+    }
+}
+
+impl ::core::error::Error for NamesError {}
+
+/// One GPIO device and its lines.
+///
+/// All functions take `&self`; a chip can be shared between main code and interrupt handlers, and many of its lines
+/// can be in use at once. Functions that wait end by the request's deadline ([`Options::timeout`]) at the latest;
+/// all others end at once.
+///
+/// The device is reset when the chip is dropped. If it does not confirm that in time, the memory that it may still
+/// write is never given back.
+pub struct Chip<'a, P: Platform> {
+    core: Mutex<RefCell<Core<'a, P>>>,
+    clock: P::Clock,
+    names: &'a [u8],
+    info: Info,
+}
+
+impl<P: Platform> fmt::Debug for Chip<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chip").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl<'a, P: Platform> Chip<'a, P> {
+    /// Runs `f` on the state machine with interrupts masked.
+    fn with<R>(&self, f: impl FnOnce(&mut Core<'a, P>) -> R) -> R {
+        critical_section::with(|section| f(&mut self.core.borrow_ref_mut(section)))
+    }
+
+    /// The protocol that the device speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.info.protocol
+    }
+
+    /// The number of lines.
+    pub fn lines(&self) -> u16 {
+        self.info.lines
+    }
+
+    /// Whether lines can be watched.
+    pub fn has_interrupts(&self) -> bool {
+        self.info.interrupts
+    }
+
+    /// Whether the transport is a legacy one.
+    pub fn is_legacy(&self) -> bool {
+        self.info.legacy
+    }
+
+    /// How many lines can be watched at once; `None` where only the storage sets a limit.
+    pub fn watch_limit(&self) -> Option<u16> {
+        self.info.watch_limit
+    }
+
+    /// The device's name, which only the draft has.
+    pub fn device_name(&self) -> Option<Name<'_>> {
+        field(&self.info.device_name)
+    }
+
+    /// The name of a line. The cost grows with the line's number.
+    pub fn name(&self, line: LineId) -> Option<Name<'a>> {
+        NameBlock::new(self.names).get(line.0)
+    }
+
+    /// The names of all lines in line order, as far as the device gave them.
+    pub fn names(&self) -> impl Iterator<Item = Option<Name<'a>>> {
+        NameBlock::new(self.names).iter().take(self.info.lines.into())
+    }
+
+    /// The line with that name; the first one where the device gave it twice.
+    pub fn find(&self, name: &str) -> Option<LineId> {
+        (0..)
+            .zip(self.names())
+            .find(|(_, found)| found.is_some_and(|found| found.as_bytes() == name.as_bytes()))
+            .map(|(line, _)| LineId(line))
+    }
+
+    /// Why the lines have no names, if the device says that they do.
+    pub fn names_error(&self) -> Option<NamesError> {
+        self.info.names_error
+    }
+
+    /// Takes a line into use. Waits for the device where its protocol has a message for that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSuchLine`], [`Error::LineInUse`], [`Error::TooManyLines`]; what the device answers; and what every
+    /// request can end with.
+    pub fn line(&self, line: LineId) -> Result<Line<'_>, Error> {
+        if line.0 >= self.info.lines {
+            return Err(Error::NoSuchLine { line, lines: self.info.lines });
+        }
+        let slot = self.with(|core| {
+            core.health.usable()?;
+            core.lines.take(line).map_err(|error| match error {
+                TakeError::InUse => Error::LineInUse(line),
+                TakeError::Full => Error::TooManyLines { limit: core.lines.capacity() },
+            })
+        })?;
+        match self.run(slot, Operation::Acquire) {
+            Ok(_) => Ok(Line::new(self, slot, line)),
+            Err(error) => {
+                self.with(|core| core.lines.release(slot));
+                Err(error)
+            }
+        }
+    }
+
+    /// Handles the device's interrupt: acknowledges it, takes what has come, arms fired lines again. Returns whether
+    /// the device had raised it.
+    ///
+    /// To be called from the interrupt's handler. An edge-triggered interrupt is not lost: what comes after the
+    /// acknowledgement raises a new one.
+    pub fn handle_interrupt(&self) -> bool {
+        let now = self.clock.now();
+        self.with(|core| core.handle_interrupt(now))
+    }
+
+    /// Does what is due: completions whose interrupt was lost, deadlines, pauses, recovery. To be called whenever the
+    /// application is about to wait, and at [`next_deadline`](Self::next_deadline).
+    pub fn poll(&self) {
+        let now = self.clock.now();
+        self.with(|core| core.poll(now));
+    }
+
+    /// When [`poll`](Self::poll) has something to do though the device does nothing.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.with(|core| core.next_deadline())
+    }
+
+    /// Whether there is nothing to be done: nothing in the queues, no event and no notice. Cheap; the condition under
+    /// which a main loop may sleep until an interrupt or [`next_deadline`](Self::next_deadline).
+    pub fn is_idle(&self) -> bool {
+        self.with(|core| !core.has_news() && core.events.is_empty() && !core.has_notice())
+    }
+
+    /// The next event of a watched line.
+    pub fn next_event(&self) -> Option<Event> {
+        self.with(Core::next_event)
+    }
+
+    /// The next thing that the application should hear of the device.
+    pub fn next_notice(&self) -> Option<Notice> {
+        self.with(Core::next_notice)
+    }
+
+    /// The counters.
+    pub fn statistics(&self) -> Statistics {
+        self.with(|core| core.statistics)
+    }
+
+    /// Whether the device was given up.
+    pub fn has_failed(&self) -> bool {
+        self.with(|core| core.health.has_failed())
+    }
+
+    /// Does one operation and waits for its end.
+    fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error> {
+        let deadline = self.clock.now().after(self.info.timeout);
+        loop {
+            let now = self.clock.now();
+            let submitted = self.with(|core| {
+                let submitted = core.submit(line_slot, operation, now);
+                core.notify();
+                submitted
+            });
+            match submitted {
+                // All slots taken: wait until a request ends.
+                Err(Error::Busy) if now < deadline => {
+                    self.poll();
+                    self.clock.wait(deadline, &|| self.with(|core| !core.has_news()));
+                }
+                Err(error) => return Err(error),
+                Ok(submitted) => return self.wait(submitted),
+            }
+        }
+    }
+
+    fn wait(&self, submitted: Submitted) -> Result<Value, Error> {
+        let ticket = match submitted {
+            Submitted::Done(result) => return result,
+            Submitted::Ticket(ticket) => ticket,
+        };
+        loop {
+            let now = self.clock.now();
+            let (taken, wake) = self.with(|core| {
+                core.poll(now);
+                (core.requests.take(ticket), core.next_deadline())
+            });
+            if let Some(result) = taken {
+                return result;
+            }
+            // There always is one: the request's own.
+            let wake = wake.unwrap_or(now);
+            self.clock.wait(wake, &|| self.with(|core| !core.has_news() && !core.requests.is_done(ticket)));
+        }
+    }
+}
+
+/// What pins need of their chip, without its type parameters.
+pub(crate) trait Lines: Sync + fmt::Debug {
+    fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error>;
+    fn submit(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error>;
+    fn take(&self, ticket: Ticket) -> Option<Result<Value, Error>>;
+    fn wait(&self, submitted: Submitted) -> Result<Value, Error>;
+    fn abandon(&self, ticket: Ticket);
+    fn watch(&self, line_slot: u16, kind: InterruptType) -> Result<(), Error>;
+    fn unmask(&self, line_slot: u16);
+    fn output_level(&self, line_slot: u16) -> Option<Level>;
+    fn forget(&self, line_slot: u16);
+}
+
+impl<P: Platform> Lines for Chip<'_, P> {
+    fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error> {
+        self.run(line_slot, operation)
+    }
+
+    fn submit(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error> {
+        let now = self.clock.now();
+        self.with(|core| {
+            let submitted = core.submit(line_slot, operation, now);
+            core.notify();
+            submitted
+        })
+    }
+
+    fn take(&self, ticket: Ticket) -> Option<Result<Value, Error>> {
+        self.with(|core| core.requests.take(ticket))
+    }
+
+    fn wait(&self, submitted: Submitted) -> Result<Value, Error> {
+        self.wait(submitted)
+    }
+
+    fn abandon(&self, ticket: Ticket) {
+        self.with(|core| core.requests.abandon(ticket));
+    }
+
+    fn watch(&self, line_slot: u16, kind: InterruptType) -> Result<(), Error> {
+        if !self.info.interrupts {
+            return Err(Error::NoInterrupts);
+        }
+        let current = self.with(|core| core.lines.get(line_slot).map(|record| record.interrupt));
+        let Some(current) = current else { return Err(Error::LineLost) };
+        if current == kind {
+            return Ok(());
+        }
+        if current != InterruptType::None {
+            // A type is only changed by way of NONE (VIRTIO 1.2, 5.18.6.8).
+            self.run(line_slot, Operation::SetInterruptType(InterruptType::None))?;
+        }
+        if kind == InterruptType::None {
+            return Ok(());
+        }
+        if let Some(limit) = self.info.watch_limit.map(usize::from) {
+            let taken = self.with(|core| {
+                let own = core.lines.get(line_slot).is_some_and(|record| record.armed);
+                core.watched_lines().saturating_sub(own.into())
+            });
+            if taken >= limit {
+                return Err(Error::TooManyWatched { limit });
+            }
+        }
+        // The level that the first edge leads away from. A device that refuses to tell it can still interrupt.
+        let level = match self.run(line_slot, Operation::GetValue) {
+            Ok(Value::Level(level)) => Some(level),
+            Err(error @ (Error::Timeout | Error::OutcomeUnknown | Error::Recovering | Error::ChipFailed)) => {
+                return Err(error);
+            }
+            _ => None,
+        };
+        self.with(|core| {
+            if let Some(record) = core.lines.get_mut(line_slot) {
+                record.last = level;
+                record.rearm = Rearm::Soon;
+            }
+        });
+        self.run(line_slot, Operation::SetInterruptType(kind))?;
+        let now = self.clock.now();
+        self.with(|core| core.start_watching(line_slot, level, now));
+        Ok(())
+    }
+
+    fn unmask(&self, line_slot: u16) {
+        let now = self.clock.now();
+        self.with(|core| {
+            core.unmask(line_slot, now);
+            core.poll(now);
+        });
+    }
+
+    fn output_level(&self, line_slot: u16) -> Option<Level> {
+        self.with(|core| match core.lines.get(line_slot)?.usage {
+            Use::Output(level) => Some(level),
+            Use::Input | Use::Unconfigured => None,
+        })
+    }
+
+    /// Ends the use of a line without waiting: the messages are sent, their answers are nobody's.
+    fn forget(&self, line_slot: u16) {
+        let now = self.clock.now();
+        self.with(|core| {
+            if let Some(record) = core.lines.get(line_slot).copied() {
+                let watched = record.interrupt != InterruptType::None;
+                let configured = record.usage != Use::Unconfigured;
+                for (wanted, operation) in
+                    [(watched, Operation::SetInterruptType(InterruptType::None)), (configured, Operation::Release)]
+                {
+                    if wanted && let Ok(Submitted::Ticket(ticket)) = core.submit(line_slot, operation, now) {
+                        core.requests.abandon(ticket);
+                    }
+                }
+                core.notify();
+            }
+            core.lines.release(line_slot);
+        });
+    }
+}

@@ -1,0 +1,317 @@
+//! The requests: who asked, what was sent, who owns the memory.
+//!
+//! A slot owns one pair of buffers in the shared memory. It is free again only when its owner has had the result
+//! *and* the device has given the memory back: a request that timed out keeps its slot until then, or until the
+//! device is reset.
+
+use crate::clock::Instant;
+use crate::dialect::{Operation, Value};
+use crate::error::Error;
+use crate::messages::LineId;
+
+/// Who wants the result of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The holder of a ticket.
+    Caller,
+    /// The driver: the level of a line after an event.
+    EventLevel,
+    /// The driver: the state of a line after a reset.
+    Restore,
+    /// Nobody any more.
+    Nobody,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Free,
+    /// Waits for room in the queue.
+    Queued,
+    /// Sent, not answered.
+    Sent,
+    /// Answered, timed out or lost; the result waits for its owner.
+    Done(Result<Value, Error>),
+}
+
+/// Storage for one request under way.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestSlot {
+    phase: Phase,
+    pub(crate) owner: Owner,
+    /// The device may still read or write the slot's memory.
+    device_owns: bool,
+    /// Sent, and no answer has come yet, though the owner may have stopped waiting.
+    unanswered: bool,
+    pub(crate) operation: Operation,
+    pub(crate) step: u8,
+    pub(crate) line: LineId,
+    /// The slot of the line in the line table.
+    pub(crate) line_slot: u16,
+    /// Counts requests, so that the oldest can be told.
+    pub(crate) order: u32,
+    /// Tells this request from earlier ones in the same slot.
+    generation: u16,
+    /// When the device is notified once more, if it has not been.
+    renotify: Option<Instant>,
+    deadline: Instant,
+    sent: Instant,
+}
+
+impl RequestSlot {
+    /// An unused slot.
+    pub const EMPTY: Self = Self {
+        phase: Phase::Free,
+        owner: Owner::Nobody,
+        device_owns: false,
+        unanswered: false,
+        operation: Operation::Acquire,
+        step: 0,
+        line: LineId(0),
+        line_slot: 0,
+        order: 0,
+        generation: 0,
+        renotify: None,
+        deadline: Instant::from_nanos(0),
+        sent: Instant::from_nanos(0),
+    };
+}
+
+/// Names a request to its owner. A ticket of a slot that was used again since is not taken for the new request's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    slot: u16,
+    generation: u16,
+}
+
+/// What has become due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Half-way to the deadline: a notification may have been lost.
+    Renotify,
+    /// The deadline has passed; the request was sent at that time.
+    TimedOut { slot: u16, sent: Instant },
+}
+
+/// When and how long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) now: Instant,
+    pub(crate) renotify: Instant,
+    pub(crate) deadline: Instant,
+}
+
+/// All request slots of a chip.
+#[derive(Debug)]
+pub(crate) struct RequestTable<'a> {
+    slots: &'a mut [RequestSlot],
+    order: u32,
+    queued: u16,
+    unanswered: u16,
+}
+
+impl<'a> RequestTable<'a> {
+    pub(crate) fn new(slots: &'a mut [RequestSlot]) -> Self {
+        slots.fill(RequestSlot::EMPTY);
+        Self { slots, order: 0, queued: 0, unanswered: 0 }
+    }
+
+    pub(crate) fn get(&self, slot: u16) -> Option<&RequestSlot> {
+        self.slots.get(usize::from(slot))
+    }
+
+    fn numbered(&self) -> impl Iterator<Item = (u16, &RequestSlot)> {
+        (0..).zip(self.slots.iter())
+    }
+
+    /// Takes a free slot for a request that is to be sent. `None` if there is none.
+    pub(crate) fn begin(
+        &mut self,
+        operation: Operation,
+        line_slot: u16,
+        line: LineId,
+        owner: Owner,
+        times: Times,
+    ) -> Option<Ticket> {
+        let (number, slot) = (0u16..).zip(self.slots.iter_mut()).find(|(_, slot)| slot.phase == Phase::Free)?;
+        self.order = self.order.wrapping_add(1);
+        *slot = RequestSlot {
+            phase: Phase::Queued,
+            owner,
+            device_owns: false,
+            unanswered: false,
+            operation,
+            step: 0,
+            line,
+            line_slot,
+            order: self.order,
+            generation: slot.generation.wrapping_add(1),
+            renotify: Some(times.renotify),
+            deadline: times.deadline,
+            sent: times.now,
+        };
+        self.queued = self.queued.saturating_add(1);
+        Some(Ticket { slot: number, generation: slot.generation })
+    }
+
+    /// The request that has waited longest for room.
+    pub(crate) fn next_queued(&self) -> Option<u16> {
+        if self.queued == 0 {
+            return None;
+        }
+        let oldest = self.numbered().filter(|(_, slot)| slot.phase == Phase::Queued).min_by_key(|(_, slot)| slot.order);
+        oldest.map(|(number, _)| number)
+    }
+
+    /// The message of a request is with the device.
+    pub(crate) fn mark_sent(&mut self, slot: u16) {
+        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+            self.queued = self.queued.saturating_sub(1);
+            self.unanswered = self.unanswered.saturating_add(1);
+            slot.phase = Phase::Sent;
+            slot.device_owns = true;
+            slot.unanswered = true;
+        }
+    }
+
+    /// Requests that were sent and not answered, also those that nobody waits for any more.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (u16, &RequestSlot)> {
+        self.numbered().filter(|(_, slot)| slot.unanswered)
+    }
+
+    pub(crate) fn waiting_for_answer(&self) -> u16 {
+        self.unanswered
+    }
+
+    /// The device has given the memory of a request back.
+    pub(crate) fn returned(&mut self, slot: u16) {
+        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+            slot.device_owns = false;
+            Self::free_if_over(slot);
+        }
+    }
+
+    /// An answer came. Gives the request as it was, and whether somebody still waits for it.
+    pub(crate) fn answered(&mut self, slot: u16) -> Option<(RequestSlot, bool)> {
+        let slot = self.slots.get_mut(usize::from(slot)).filter(|slot| slot.unanswered)?;
+        slot.unanswered = false;
+        self.unanswered = self.unanswered.saturating_sub(1);
+        let awaited = slot.phase == Phase::Sent;
+        let copy = *slot;
+        Self::free_if_over(slot);
+        Some((copy, awaited))
+    }
+
+    /// The answer leaves a further message to be sent, in the same slot.
+    pub(crate) fn continue_with_step(&mut self, slot: u16, step: u8) {
+        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+            slot.step = step;
+            slot.phase = Phase::Queued;
+            self.queued = self.queued.saturating_add(1);
+        }
+    }
+
+    /// Ends a request: the result waits for the ticket's holder, or the slot is over.
+    pub(crate) fn finish(&mut self, slot: u16, result: Result<Value, Error>) {
+        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+            if slot.phase == Phase::Queued {
+                self.queued = self.queued.saturating_sub(1);
+            }
+            slot.phase = Phase::Done(result);
+            if slot.owner != Owner::Caller {
+                slot.owner = Owner::Nobody;
+            }
+            Self::free_if_over(slot);
+        }
+    }
+
+    fn free_if_over(slot: &mut RequestSlot) {
+        let done = matches!(slot.phase, Phase::Done(_));
+        if done && slot.owner == Owner::Nobody && !slot.device_owns && !slot.unanswered {
+            slot.phase = Phase::Free;
+        }
+    }
+
+    fn of(&mut self, ticket: Ticket) -> Option<&mut RequestSlot> {
+        self.slots.get_mut(usize::from(ticket.slot)).filter(|slot| slot.generation == ticket.generation)
+    }
+
+    /// The result, once there is one; the ticket is worth nothing then.
+    pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Result<Value, Error>> {
+        let Some(slot) = self.of(ticket) else { return Some(Err(Error::OutcomeUnknown)) };
+        let Phase::Done(result) = slot.phase else { return None };
+        slot.owner = Owner::Nobody;
+        Self::free_if_over(slot);
+        Some(result)
+    }
+
+    /// Nobody waits for the result any more. The request itself goes on.
+    pub(crate) fn abandon(&mut self, ticket: Ticket) {
+        if let Some(slot) = self.of(ticket) {
+            slot.owner = Owner::Nobody;
+            Self::free_if_over(slot);
+        }
+    }
+
+    /// Whether [`take`](Self::take) would give a result.
+    pub(crate) fn is_done(&self, ticket: Ticket) -> bool {
+        self.get(ticket.slot)
+            .is_none_or(|slot| slot.generation != ticket.generation || matches!(slot.phase, Phase::Done(_)))
+    }
+
+    /// Something that is due, once for each thing.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Due> {
+        for (number, slot) in (0u16..).zip(self.slots.iter_mut()) {
+            if !matches!(slot.phase, Phase::Queued | Phase::Sent) {
+                continue;
+            }
+            if now >= slot.deadline {
+                return Some(Due::TimedOut { slot: number, sent: slot.sent });
+            }
+            if slot.renotify.is_some_and(|at| now >= at) {
+                slot.renotify = None;
+                return Some(Due::Renotify);
+            }
+        }
+        None
+    }
+
+    /// When [`due`](Self::due) will next have something.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.slots
+            .iter()
+            .filter(|slot| matches!(slot.phase, Phase::Queued | Phase::Sent))
+            .map(|slot| slot.renotify.unwrap_or(slot.deadline))
+            .min()
+    }
+
+    /// Slots that are neither free nor awaited: their memory is the device's, or their answer is still to come.
+    pub(crate) fn pinned(&self) -> usize {
+        self.slots
+            .iter()
+            .filter(|slot| matches!(slot.phase, Phase::Done(_)) && (slot.device_owns || slot.unanswered))
+            .count()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Everything under way gets `error` as its result; memory that the device owns stays so.
+    pub(crate) fn fail_all(&mut self, error: Error) {
+        for number in 0..u16::try_from(self.slots.len()).unwrap_or(u16::MAX) {
+            if self.get(number).is_some_and(|slot| matches!(slot.phase, Phase::Queued | Phase::Sent)) {
+                self.finish(number, Err(error));
+            }
+        }
+    }
+
+    /// The device was reset: it owns no memory and owes no answer.
+    pub(crate) fn device_was_reset(&mut self) {
+        for slot in self.slots.iter_mut() {
+            slot.device_owns = false;
+            slot.unanswered = false;
+            Self::free_if_over(slot);
+        }
+        self.unanswered = 0;
+    }
+}

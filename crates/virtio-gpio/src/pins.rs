@@ -1,0 +1,325 @@
+//! Lines as typed pins: what a line is used for is part of its type, so that misuse does not compile.
+//!
+//! [`Line`] is in use and not configured, [`Input`] is sensed and can be watched, [`Output`] is driven. Each turns into
+//! the others by value. A pin that is dropped releases its line without waiting for the device; `release` does the
+//! same and waits.
+
+use core::fmt;
+
+use crate::chip::requests::Ticket;
+use crate::chip::{Lines, Submitted};
+use crate::dialect::{Operation, Value};
+use crate::error::Error;
+use crate::messages::{Direction, InterruptType, Level, LineId};
+
+/// A line in use; releases it when dropped.
+#[derive(Debug)]
+struct Held<'c> {
+    chip: &'c dyn Lines,
+    slot: u16,
+    line: LineId,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.chip.forget(self.slot);
+    }
+}
+
+impl Held<'_> {
+    fn run(&self, operation: Operation) -> Result<Value, Error> {
+        self.chip.run(self.slot, operation)
+    }
+
+    fn level(&self) -> Result<Level, Error> {
+        match self.run(Operation::GetValue)? {
+            Value::Level(level) => Ok(level),
+            _ => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    fn direction(&self) -> Result<Direction, Error> {
+        match self.run(Operation::GetDirection)? {
+            Value::Direction(direction) => Ok(direction),
+            _ => Err(Error::OutcomeUnknown),
+        }
+    }
+
+    fn release(self) -> Result<(), Error> {
+        self.run(Operation::Release).map(|_| ())
+    }
+}
+
+/// A conversion that did not succeed, with the pin as it was before.
+#[derive(Debug)]
+pub struct Rejected<L> {
+    /// Why.
+    pub error: Error,
+    /// The pin.
+    pub pin: L,
+}
+
+impl<L> fmt::Display for Rejected<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<L: fmt::Debug> core::error::Error for Rejected<L> {}
+
+/// A line that is in use and not configured.
+#[derive(Debug)]
+pub struct Line<'c>(Held<'c>);
+
+impl<'c> Line<'c> {
+    pub(crate) fn new(chip: &'c dyn Lines, slot: u16, line: LineId) -> Self {
+        Self(Held { chip, slot, line })
+    }
+
+    /// The line's number.
+    pub fn id(&self) -> LineId {
+        self.0.line
+    }
+
+    /// Asks the device for the direction.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with.
+    pub fn direction(&self) -> Result<Direction, Error> {
+        self.0.direction()
+    }
+
+    /// Makes the line an input.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with; the line comes back as it was.
+    pub fn into_input(self) -> Result<Input<'c>, Rejected<Self>> {
+        match self.0.run(Operation::SetInput) {
+            Ok(_) => Ok(Input(self.0)),
+            Err(error) => Err(Rejected { error, pin: self }),
+        }
+    }
+
+    /// Makes the line an output that has `level` from the start.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with; the line comes back as it was.
+    pub fn into_output(self, level: Level) -> Result<Output<'c>, Rejected<Self>> {
+        match self.0.run(Operation::SetOutput(level)) {
+            Ok(_) => Ok(Output(self.0)),
+            Err(error) => Err(Rejected { error, pin: self }),
+        }
+    }
+
+    /// Ends the use of the line and waits until the device has confirmed it. The line is released in any case.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with.
+    pub fn release(self) -> Result<(), Error> {
+        self.0.release()
+    }
+}
+
+/// A line that is sensed.
+#[derive(Debug)]
+pub struct Input<'c>(Held<'c>);
+
+impl<'c> Input<'c> {
+    /// The line's number.
+    pub fn id(&self) -> LineId {
+        self.0.line
+    }
+
+    /// Asks the device for the level.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with.
+    pub fn level(&self) -> Result<Level, Error> {
+        self.0.level()
+    }
+
+    /// Asks the device for the direction.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with.
+    pub fn direction(&self) -> Result<Direction, Error> {
+        self.0.direction()
+    }
+
+    /// Has events of the line delivered through [`Chip::next_event`](crate::Chip::next_event);
+    /// [`InterruptType::None`] ends it. From one type to another the way leads through `None` by itself.
+    ///
+    /// A level-triggered line fires once; [`unmask`](Self::unmask) lets it fire again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoInterrupts`] if the device cannot, [`Error::TooManyWatched`] if the event queue is full, and what
+    /// every request can end with.
+    pub fn watch(&mut self, kind: InterruptType) -> Result<(), Error> {
+        self.0.chip.watch(self.0.slot, kind)
+    }
+
+    /// Lets a level-triggered line fire again, when its last event was dealt with.
+    pub fn unmask(&mut self) {
+        self.0.chip.unmask(self.0.slot);
+    }
+
+    /// Makes the line an output that has `level` from the start. It is no longer watched.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with; the pin comes back as an input.
+    pub fn into_output(mut self, level: Level) -> Result<Output<'c>, Rejected<Self>> {
+        // No interrupt messages for outputs (VIRTIO 1.2, 5.18.6.8): what is watched is ended first.
+        match self.watch_off().and_then(|()| self.0.run(Operation::SetOutput(level))) {
+            Ok(_) => Ok(Output(self.0)),
+            Err(error) => Err(Rejected { error, pin: self }),
+        }
+    }
+
+    /// Ends the use of the line and waits until the device has confirmed it. The line is released in any case.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with.
+    pub fn release(mut self) -> Result<(), Error> {
+        let watched = self.watch_off();
+        self.0.release().and(watched)
+    }
+
+    fn watch_off(&mut self) -> Result<(), Error> {
+        match self.watch(InterruptType::None) {
+            Err(Error::NoInterrupts) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// A line that is driven.
+#[derive(Debug)]
+pub struct Output<'c>(Held<'c>);
+
+impl<'c> Output<'c> {
+    /// The line's number.
+    pub fn id(&self) -> LineId {
+        self.0.line
+    }
+
+    /// Drives the line to `level` and waits until the device has confirmed it.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with.
+    pub fn set(&mut self, level: Level) -> Result<(), Error> {
+        self.0.run(Operation::SetValue(level)).map(|_| ())
+    }
+
+    /// Sends the request to drive the line to `level`, and does not wait. Requests for one line are carried out in
+    /// the order in which they were sent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if all request slots are taken; [`Error::Recovering`], [`Error::LineLost`] and
+    /// [`Error::ChipFailed`] if nothing can be sent at present.
+    pub fn start_set(&mut self, level: Level) -> Result<Pending<'c>, Error> {
+        let submitted = self.0.chip.submit(self.0.slot, Operation::SetValue(level))?;
+        Ok(Pending { chip: self.0.chip, submitted: Some(submitted) })
+    }
+
+    /// The level that the device has last confirmed, as the driver knows it. Asks nobody.
+    pub fn level_set(&self) -> Option<Level> {
+        self.0.chip.output_level(self.0.slot)
+    }
+
+    /// Asks the device for the level of the line, which something else may hold.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with.
+    pub fn level(&self) -> Result<Level, Error> {
+        self.0.level()
+    }
+
+    /// Asks the device for the direction.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with.
+    pub fn direction(&self) -> Result<Direction, Error> {
+        self.0.direction()
+    }
+
+    /// Makes the line an input.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with; the pin comes back as an output.
+    pub fn into_input(self) -> Result<Input<'c>, Rejected<Self>> {
+        match self.0.run(Operation::SetInput) {
+            Ok(_) => Ok(Input(self.0)),
+            Err(error) => Err(Rejected { error, pin: self }),
+        }
+    }
+
+    /// Ends the use of the line and waits until the device has confirmed it. The line is released in any case.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with.
+    pub fn release(self) -> Result<(), Error> {
+        self.0.release()
+    }
+}
+
+/// A request that was sent. Dropping it leaves the request to run its course unseen.
+#[derive(Debug)]
+#[must_use = "the outcome is lost when this is dropped"]
+pub struct Pending<'c> {
+    chip: &'c dyn Lines,
+    /// `None` once the outcome was taken.
+    submitted: Option<Submitted>,
+}
+
+impl Pending<'_> {
+    fn ticket(&self) -> Option<Ticket> {
+        match self.submitted {
+            Some(Submitted::Ticket(ticket)) => Some(ticket),
+            Some(Submitted::Done(_)) | None => None,
+        }
+    }
+
+    /// The outcome, once there is one. Does not wait, and does not look for completions by itself: interrupts and
+    /// [`Chip::poll`](crate::Chip::poll) do.
+    pub fn outcome(&mut self) -> Option<Result<(), Error>> {
+        let result = match self.submitted.as_ref()? {
+            Submitted::Done(result) => *result,
+            Submitted::Ticket(ticket) => self.chip.take(*ticket)?,
+        };
+        self.submitted = None;
+        Some(result.map(|_| ()))
+    }
+
+    /// Waits for the outcome.
+    ///
+    /// # Errors
+    ///
+    /// What every request can end with; [`Error::OutcomeUnknown`] if the outcome was taken before.
+    pub fn wait(mut self) -> Result<(), Error> {
+        let submitted = self.submitted.take().ok_or(Error::OutcomeUnknown)?;
+        self.chip.wait(submitted).map(|_| ())
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket() {
+            self.chip.abandon(ticket);
+        }
+    }
+}
