@@ -1,6 +1,7 @@
 //! A virtio GPIO driver for bare-metal guests and RTOSes.
 #![no_std]
 #![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "an overflow in a test is a failure"))]
 
 #[cfg(test)]
 extern crate std;

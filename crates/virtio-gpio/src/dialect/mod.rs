@@ -133,7 +133,7 @@ impl<'a> Dialect<'a> {
         .flatten()
     }
 
-    /// Starts anew after a reset of the device, before DRIVER_OK; posts the buffers that must be there from the start.
+    /// Starts anew after a reset of the device, before `DRIVER_OK`; posts the buffers that must be there from the start.
     pub(crate) fn reset<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>, event_index: bool) {
         for queue in self.queues() {
             queue.reset(bus.shared, event_index);

@@ -226,7 +226,7 @@ impl Transport for MmioTransport {
     }
 
     fn set_queue(&self, queue: u16, addresses: &QueueAddresses) -> Result<(), QueueSetupError> {
-        let page = u32::try_from(addresses.descriptors / u64::from(LEGACY_QUEUE_ALIGN));
+        let page = u32::try_from(addresses.descriptors >> LEGACY_QUEUE_ALIGN.trailing_zeros());
         self.registers.try_borrow_mut().map_or(Err(QueueSetupError::InUse), |mut registers| {
             let mut registers = registers.reborrow();
             field!(registers, queue_select).write(queue.into());
