@@ -128,6 +128,11 @@ impl<O: Observer> Device<O> {
         self.interrupts.get(usize::from(line.0)).map(|interrupt| interrupt.kind()).ok_or(unknown)
     }
 
+    /// Bytes of the names block.
+    pub fn names_size(&self) -> usize {
+        self.options.names.as_bytes().len()
+    }
+
     /// The device-specific features on offer.
     pub fn offered_features(&self) -> u64 {
         if self.options.interrupts { FEATURE_IRQ } else { 0 }
@@ -140,8 +145,7 @@ impl<O: Observer> Device<O> {
 
     /// The configuration space (5.18.4).
     pub fn config_space(&self) -> [u8; Config::SIZE] {
-        let names = self.options.names.as_bytes().len();
-        let names_size = u32::try_from(names).unwrap_or(0);
+        let names_size = u32::try_from(self.names_size()).unwrap_or(0);
         Config { lines: self.bank.count(), padding: [0, 0], names_size }.to_bytes()
     }
 

@@ -1,0 +1,174 @@
+//! One simulated device: a model of either protocol, the names of its lines, and the list of what happened in it.
+
+use std::collections::VecDeque;
+
+use gpio_model::bank::{Bank, UnknownLine};
+use gpio_model::names::{Names, NamesError};
+use gpio_model::observe::{Activity, Observer};
+use gpio_model::{draft, ratified};
+use virtio_gpio::messages::{Level, LineId};
+
+/// What happened in a model and was not looked at yet.
+#[derive(Debug, Default)]
+pub(crate) struct Journal(VecDeque<Activity>);
+
+impl Observer for Journal {
+    fn observe(&mut self, activity: Activity) {
+        self.0.push_back(activity);
+    }
+}
+
+/// The behaviour behind the queues.
+#[derive(Debug)]
+pub(crate) enum Model {
+    /// VIRTIO 1.2 and later.
+    Ratified(ratified::Device<Journal>),
+    /// The 2020 draft.
+    Draft(draft::Device<Journal>),
+}
+
+/// One simulated device.
+#[derive(Debug)]
+pub struct Chip {
+    /// An unnamed line has an empty name.
+    names: Vec<String>,
+    pub(crate) model: Model,
+    stalled: bool,
+}
+
+/// More lines than a protocol can count, or names that it cannot carry.
+#[derive(Debug)]
+pub enum ChipError {
+    /// There are more than 65,535 lines.
+    TooManyLines(usize),
+    /// A name is not allowed.
+    Names(NamesError),
+}
+
+impl std::fmt::Display for ChipError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooManyLines(count) => {
+                write!(f, "{count} lines are more than the 65535 that the protocols can count")
+            }
+            Self::Names(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ChipError {}
+
+impl Chip {
+    /// A device of the ratified protocol with one line for each name; `options.names` is set from them, unless none of
+    /// them is a name.
+    ///
+    /// # Errors
+    ///
+    /// [`ChipError`].
+    pub fn ratified(names: Vec<String>, mut options: ratified::Options) -> Result<Self, ChipError> {
+        let bank = bank(&names)?;
+        options.names = block(&names)?;
+        let model = Model::Ratified(ratified::Device::with_observer(bank, options, Journal::default()));
+        Ok(Self { names, model, stalled: false })
+    }
+
+    /// A device of the draft, in the same manner.
+    ///
+    /// # Errors
+    ///
+    /// [`ChipError`].
+    pub fn draft(names: Vec<String>, mut options: draft::Options) -> Result<Self, ChipError> {
+        let bank = bank(&names)?;
+        options.names = block(&names)?;
+        let model = Model::Draft(draft::Device::with_observer(bank, options, Journal::default()));
+        Ok(Self { names, model, stalled: false })
+    }
+
+    /// The names of the lines; empty for a line without one.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The line of that name.
+    pub fn find(&self, name: &str) -> Option<LineId> {
+        let position = self.names.iter().position(|candidate| !name.is_empty() && candidate == name)?;
+        u16::try_from(position).ok().map(LineId)
+    }
+
+    /// The lines and their levels.
+    pub fn bank(&self) -> &Bank {
+        match &self.model {
+            Model::Ratified(device) => device.bank(),
+            Model::Draft(device) => device.bank(),
+        }
+    }
+
+    /// The configuration space.
+    pub fn config_space(&self) -> Vec<u8> {
+        match &self.model {
+            Model::Ratified(device) => device.config_space().to_vec(),
+            Model::Draft(device) => device.config_space().to_vec(),
+        }
+    }
+
+    /// The device-specific features on offer.
+    pub fn offered_features(&self) -> u64 {
+        match &self.model {
+            Model::Ratified(device) => device.offered_features(),
+            Model::Draft(_) => 0,
+        }
+    }
+
+    /// Whether the device has stopped to look at its queues.
+    pub fn is_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    /// Makes the device stop looking at its queues, or go on. What the driver sends meanwhile waits, and is answered
+    /// then; whoever drives the lines goes on.
+    pub fn set_stalled(&mut self, stalled: bool) {
+        self.stalled = stalled;
+    }
+
+    /// Lets a new driver begin, with the features that it accepted.
+    pub(crate) fn begin(&mut self, features: u64) {
+        match &mut self.model {
+            Model::Ratified(device) => {
+                device.reset();
+                device.set_features(features);
+            }
+            Model::Draft(device) => {
+                device.reset();
+                device.set_driver_ready(true);
+            }
+        }
+    }
+
+    pub(crate) fn drive(&mut self, line: LineId, drive: Option<Level>) -> Result<(), UnknownLine> {
+        match &mut self.model {
+            Model::Ratified(device) => device.drive(line, drive),
+            Model::Draft(device) => device.drive(line, drive),
+        }
+    }
+
+    /// The next thing that happened.
+    pub(crate) fn next_activity(&mut self) -> Option<Activity> {
+        let journal = match &mut self.model {
+            Model::Ratified(device) => device.observer_mut(),
+            Model::Draft(device) => device.observer_mut(),
+        };
+        journal.0.pop_front()
+    }
+}
+
+fn bank(names: &[String]) -> Result<Bank, ChipError> {
+    let count = u16::try_from(names.len()).map_err(|_| ChipError::TooManyLines(names.len()))?;
+    Ok(Bank::new(count))
+}
+
+fn block(names: &[String]) -> Result<Names, ChipError> {
+    if names.iter().all(String::is_empty) {
+        return Ok(Names::default());
+    }
+    Names::new(names).map_err(ChipError::Names)
+}

@@ -1,0 +1,12 @@
+//! Simulated virtio GPIO devices for stock QEMU.
+//!
+//! A [`world::World`] has devices ([`chip::Chip`]), wires between their lines, and buttons that press themselves. The
+//! [`server`] puts each device behind a vhost-user socket, where QEMU presents it to a guest. What happens is kept by
+//! [`record::Sink`]s: as a waveform, as counts, or as a list that a test looks at. [`qemu`] starts QEMU with a guest.
+#![forbid(unsafe_code)]
+
+pub mod chip;
+pub mod record;
+pub mod server;
+mod vhost;
+pub mod world;

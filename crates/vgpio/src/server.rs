@@ -1,0 +1,412 @@
+//! The thread that everything simulated runs on: it serves the sockets, looks at the queues, and lets the world go on.
+//!
+//! One thread, so that there is one order of all events over all devices, and no lock between a button and a queue.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use vhost::vhost_user::{BackendReqHandler, Error as VhostError};
+
+use crate::vhost::frontend::Frontend;
+use crate::vhost::queues::Queues;
+use crate::vhost::ring::Ring;
+use crate::world::World;
+
+/// Chains that are taken from the queues before the thread looks after anything else again.
+const STEPS_AT_ONCE: usize = 4096;
+
+/// What the server's thread is asked to do.
+type Errand = Box<dyn FnOnce(&mut World, Duration) -> Next + Send>;
+
+/// What comes after an errand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
+
+/// How to serve.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// One socket for each device of the world, in their order.
+    pub sockets: Vec<PathBuf>,
+    /// Whether to wait for another front end when one has gone. Otherwise the server ends when the last one has gone.
+    pub persistent: bool,
+}
+
+/// A world that is being served. The server stops when this is dropped.
+pub struct Handle {
+    errands: mpsc::Sender<Errand>,
+    wake: Arc<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}
+
+/// Puts each device of a world behind a vhost-user socket, and starts the world's clock.
+///
+/// # Errors
+///
+/// When a socket cannot be made; the message names it.
+pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
+    let (devices, sockets) = (world.chips().len(), options.sockets.len());
+    ensure!(devices == sockets, "There are {devices} devices, but {sockets} sockets for them");
+    let ports = options.sockets.iter().map(|path| Port::new(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).context("Cannot make an eventfd")?);
+    let (errands, inbox) = mpsc::channel();
+    let server =
+        Server { world, ports, persistent: options.persistent, inbox, wake: Arc::clone(&wake), clock: Instant::now() };
+    let thread = std::thread::Builder::new()
+        .name("vgpio-server".to_owned())
+        .spawn(move || server.run())
+        .context("Cannot start a thread")?;
+    Ok(Handle { errands, wake, thread: Some(thread) })
+}
+
+/// The server has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("The simulated device has stopped: its front end has gone, or it was told to")
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+impl Handle {
+    /// Does something with the world on the server's thread, at the world's present time, and waits for the result.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub fn with<T: Send + 'static>(
+        &self,
+        errand: impl FnOnce(&mut World, Duration) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (sender, receiver) = mpsc::channel();
+        self.send(Box::new(move |world, now| {
+            // Whoever asked may have gone; then nobody needs the result.
+            let _ = sender.send(errand(world, now));
+            Next::GoOn
+        }))?;
+        receiver.recv().map_err(|_| Stopped)
+    }
+
+    /// Whether the server has stopped.
+    pub fn has_stopped(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits until the last front end has gone.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    /// Stops the server; its sockets are removed.
+    pub fn stop(self) {
+        drop(self);
+    }
+
+    fn send(&self, errand: Errand) -> Result<(), Stopped> {
+        self.errands.send(errand).map_err(|_| Stopped)?;
+        // The only failure is a counter that is full: then the thread is about to wake up anyway.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        Ok(())
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("The thread of the simulated device ended with a panic");
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // An error says that it has stopped already.
+        let _ = self.send(Box::new(|_, _| Next::Stop));
+        self.join();
+    }
+}
+
+/// The socket of one device.
+#[derive(Debug)]
+struct Port {
+    path: PathBuf,
+    listener: UnixListener,
+    session: Option<Session>,
+    /// Whether a front end was here and has gone.
+    served: bool,
+}
+
+impl Port {
+    fn new(path: &Path) -> anyhow::Result<Self> {
+        let listener = bind(path)?;
+        listener.set_nonblocking(true).with_context(|| format!("Cannot use the socket {}", path.display()))?;
+        Ok(Self { path: path.to_owned(), listener, session: None, served: false })
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("Cannot remove the socket {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Listens on a socket. One that nobody listens on any more is replaced.
+fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+    let shown = path.display();
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        match UnixStream::connect(path) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                fs::remove_file(path).with_context(|| format!("Cannot replace the socket {shown}"))?;
+            }
+            _ => bail!("The socket {shown} is in use by another process: give another path, or end that one"),
+        }
+    }
+    UnixListener::bind(path).with_context(|| format!("Cannot listen on the socket {shown}"))
+}
+
+/// One connection of a front end.
+struct Session {
+    requests: BackendReqHandler<Mutex<Frontend>>,
+    /// The same connection, to wait for.
+    connection: UnixStream,
+    frontend: Arc<Mutex<Frontend>>,
+    queues: Queues,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("frontend", &self.frontend).finish_non_exhaustive()
+    }
+}
+
+fn lock(frontend: &Mutex<Frontend>) -> MutexGuard<'_, Frontend> {
+    // One thread uses it: it is never poisoned.
+    frontend.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the thread can be woken by.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Errands,
+    Listener(usize),
+    Connection(usize),
+    Kick { port: usize, ring: usize },
+}
+
+struct Server {
+    world: World,
+    ports: Vec<Port>,
+    persistent: bool,
+    inbox: mpsc::Receiver<Errand>,
+    wake: Arc<OwnedFd>,
+    clock: Instant,
+}
+
+impl Server {
+    fn run(mut self) {
+        loop {
+            self.world.advance(self.clock.elapsed());
+            self.world.settle(self.clock.elapsed());
+            let busy = self.serve();
+            if !self.persistent && self.ports.iter().all(|port| port.served && port.session.is_none()) {
+                break;
+            }
+            let ready = match self.wait(busy) {
+                Ok(ready) => ready,
+                Err(error) => {
+                    log::error!("Cannot wait for the front end: {error}");
+                    break;
+                }
+            };
+            if ready.into_iter().any(|source| self.handle(source) == Next::Stop) {
+                break;
+            }
+        }
+        self.world.finish(self.clock.elapsed());
+    }
+
+    /// Waits until something is to be done; returns what woke the thread.
+    fn wait(&mut self, busy: bool) -> io::Result<Vec<Source>> {
+        let timeout = if busy {
+            Some(Duration::ZERO)
+        } else {
+            self.world.next_due().map(|due| due.saturating_sub(self.clock.elapsed()))
+        };
+        let guards: Vec<_> =
+            self.ports.iter().map(|port| port.session.as_ref().map(|session| lock(&session.frontend))).collect();
+        let mut sources: Vec<(Source, BorrowedFd<'_>)> = vec![(Source::Errands, self.wake.as_fd())];
+        for (number, (port, frontend)) in self.ports.iter().zip(&guards).enumerate() {
+            let (Some(session), Some(frontend)) = (&port.session, frontend) else {
+                sources.push((Source::Listener(number), port.listener.as_fd()));
+                continue;
+            };
+            sources.push((Source::Connection(number), session.connection.as_fd()));
+            for (ring, state) in frontend.rings.iter().enumerate().filter(|(_, state)| state.is_running()) {
+                if let Some(kick) = &state.kick {
+                    sources.push((Source::Kick { port: number, ring }, kick.as_fd()));
+                }
+            }
+        }
+        let mut fds: Vec<_> = sources.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = sources.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+        Ok(ready.map(|((source, _), _)| *source).collect())
+    }
+
+    fn handle(&mut self, source: Source) -> Next {
+        match source {
+            Source::Errands => return self.run_errands(),
+            Source::Listener(port) => self.accept(port),
+            Source::Connection(port) => self.handle_message(port),
+            Source::Kick { port, ring } => {
+                if let Some(session) = self.ports.get(port).and_then(|port| port.session.as_ref())
+                    && let Some(ring) = lock(&session.frontend).rings.get_mut(ring)
+                {
+                    ring.drain_kick();
+                }
+            }
+        }
+        Next::GoOn
+    }
+
+    fn run_errands(&mut self) -> Next {
+        // An error says that somebody else has reset the counter: nobody else does.
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        while let Ok(errand) = self.inbox.try_recv() {
+            let next = errand(&mut self.world, self.clock.elapsed());
+            self.world.settle(self.clock.elapsed());
+            if next == Next::Stop {
+                return Next::Stop;
+            }
+        }
+        Next::GoOn
+    }
+
+    fn accept(&mut self, number: usize) {
+        let (Some(port), Some(chip)) = (self.ports.get_mut(number), self.world.chips().get(number)) else { return };
+        let attempt = || -> anyhow::Result<Session> {
+            let (stream, _) = port.listener.accept()?;
+            stream.set_nonblocking(false)?;
+            let connection = stream.try_clone()?;
+            let frontend = Arc::new(Mutex::new(Frontend::new(chip)?));
+            let requests = BackendReqHandler::from_stream(stream, Arc::clone(&frontend));
+            Ok(Session { requests, connection, frontend, queues: Queues::new() })
+        };
+        match attempt() {
+            Ok(session) => {
+                log::debug!("{}: a front end is here", port.path.display());
+                port.session = Some(session);
+            }
+            Err(error) => log::warn!("{}: cannot accept a front end: {error:#}", port.path.display()),
+        }
+    }
+
+    fn handle_message(&mut self, number: usize) {
+        let Some(port) = self.ports.get_mut(number) else { return };
+        let Some(session) = &mut port.session else { return };
+        let Err(error) = session.requests.handle_request() else { return };
+        match error {
+            VhostError::Disconnected | VhostError::PartialMessage | VhostError::SocketBroken(_) => {
+                log::debug!("{}: the front end has gone", port.path.display());
+            }
+            error => log::error!("{}: the front end is shut out: {error}", port.path.display()),
+        }
+        port.session = None;
+        port.served = true;
+    }
+
+    /// Looks at all queues until there is nothing to do, or until it was enough for now: then it returns true.
+    fn serve(&mut self) -> bool {
+        let mut steps = 0;
+        loop {
+            let before = steps;
+            self.step_all(&mut steps);
+            if steps == before && self.listen_all() {
+                // Some buffers came before their drivers could hear that they shall tell.
+                self.step_all(&mut steps);
+            }
+            self.deliver_all();
+            if steps == before || steps >= STEPS_AT_ONCE {
+                return steps >= STEPS_AT_ONCE;
+            }
+        }
+    }
+
+    /// Takes what the drivers have sent, chain by chain.
+    fn step_all(&mut self, steps: &mut usize) {
+        for (number, port) in self.ports.iter_mut().enumerate() {
+            let Some(session) = &mut port.session else { continue };
+            let mut frontend = lock(&session.frontend);
+            while let Some(chip) = self.world.chip_mut(number).filter(|chip| !chip.is_stalled()) {
+                if frontend.stopped && frontend.rings.iter().any(Ring::is_running) {
+                    frontend.stopped = false;
+                    if frontend.is_fresh() {
+                        session.queues.clear();
+                        chip.begin(frontend.features());
+                    }
+                }
+                if *steps >= STEPS_AT_ONCE || !session.queues.step(&mut frontend, chip) {
+                    break;
+                }
+                *steps = steps.saturating_add(1);
+                self.world.settle(self.clock.elapsed());
+            }
+        }
+        self.world.settle(self.clock.elapsed());
+    }
+
+    /// Hands out what the devices have for their drivers, and tells the drivers.
+    fn deliver_all(&mut self) {
+        for (number, port) in self.ports.iter_mut().enumerate() {
+            let Some(session) = &mut port.session else { continue };
+            let Some(chip) = self.world.chip_mut(number).filter(|chip| !chip.is_stalled()) else { continue };
+            let mut frontend = lock(&session.frontend);
+            session.queues.deliver(&mut frontend, chip);
+            let Frontend { memory, rings, .. } = &mut *frontend;
+            for ring in rings {
+                ring.announce(memory);
+            }
+        }
+        self.world.settle(self.clock.elapsed());
+    }
+
+    /// Asks the drivers to tell of new buffers. Returns whether there are some already.
+    fn listen_all(&mut self) -> bool {
+        let mut more = false;
+        for port in &mut self.ports {
+            let Some(session) = &mut port.session else { continue };
+            let Frontend { memory, rings, .. } = &mut *lock(&session.frontend);
+            for ring in rings {
+                more |= ring.listen(memory);
+            }
+        }
+        more
+    }
+}
