@@ -101,3 +101,18 @@ apt_unpack_downloaded() {
     done
     rm -f "$apt_root"/cache/archives/*.deb
 }
+
+# apt_find_loader DIRECTORY: unpacked programs run with their own C library, so that they fit any system. Sets `loader`, the
+# program that starts them, and `libraries`, the folders for its --library-path; both below the directory.
+apt_find_loader() {
+    local folder architecture
+    loader=$(cd "$1" && compgen -G 'lib/*-linux-gnu*/ld-linux*.so.*' || compgen -G 'usr/lib/*-linux-gnu*/ld-linux*.so.*') || {
+        apt_problem="the unpacked packages have no program loader"
+        return 1
+    }
+    architecture=$(basename "$(dirname "$loader")")
+    libraries=()
+    for folder in "lib/$architecture" "usr/lib/$architecture"; do
+        [ ! -d "$1/$folder" ] || libraries+=("$folder")
+    done
+}

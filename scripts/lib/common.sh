@@ -17,7 +17,9 @@ say_ready() {
 
 # die MESSAGE...: cannot go on. The last words of a message say what to do next.
 die() {
-    printf 'error: %s\n' "$@" >&2
+    say "error: $1"
+    shift
+    [ $# -eq 0 ] || printf '%s\n' "$@" >&2
     exit 2
 }
 

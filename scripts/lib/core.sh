@@ -75,7 +75,7 @@ core_finish() {
 # core_set_up: tries the ways in order, or only the one that `core_only` names.
 core_set_up() {
     local way problems=()
-    rm -f "$core_stamp" "$core_cargo_config" "$core_web_cargo"
+    rm -rf "$core_stamp" "$core_cargo_config" "$core_web_cargo" "$core_web" "$tools"/sysroot-*
     for way in "${core_ways[@]}"; do
         [ -z "${core_only:-}" ] || [ "$core_only" = "$way" ] || continue
         core_problem=
@@ -177,24 +177,23 @@ core_from_debian_web() {
         return 1
     }
     rm -rf "$core_web/usr/src"
-    core_finish "built with Debian's rustc-web" "$(core_sysroot)" "$core_web/usr/bin/ld.lld"
+    core_finish "built with Debian's rustc-web" "$(core_sysroot)" "$tools/bin/lld-web"
 }
 
 # The unpacked programs run with their own C library, as QEMU does. Their children do not: `cc`, which links build
 # scripts, is the system's.
 core_write_web_wrappers() {
-    local loader libraries name
-    loader=$(printf '%s\n' "$core_web"/usr/lib/*-linux-gnu*/ld-linux*.so.* | head -n 1)
-    libraries=$(dirname "$loader")
-    [ -x "$loader" ] || {
-        core_problem="the unpacked packages have no program loader"
+    local loader libraries name path
+    apt_find_loader "$core_web" || {
+        core_problem=$apt_problem
         return 1
     }
+    path=$(printf '%s:' "${libraries[@]/#/$core_web/}")
     mkdir -p "$tools/bin"
-    for name in rustc cargo; do
+    for name in rustc cargo lld; do
         printf '%s\n' '#!/bin/sh' '# Written by scripts/setup.' \
             "export RUSTC='$tools/bin/rustc-web'" \
-            "exec '$loader' --library-path '$libraries' '$core_web/usr/bin/$name' \"\$@\"" >"$tools/bin/$name-web.new"
+            "exec '$core_web/$loader' --library-path '${path%:}' '$core_web/usr/bin/$name' \"\$@\"" >"$tools/bin/$name-web.new"
         chmod +x "$tools/bin/$name-web.new"
         mv "$tools/bin/$name-web.new" "$tools/bin/$name-web"
     done
@@ -203,7 +202,9 @@ core_write_web_wrappers() {
 # core_sysroot: where our own libraries for the compiler in use belong. Its name changes with the compiler, so that
 # cargo builds everything anew then.
 core_sysroot() {
-    printf '%s/sysroot-%s\n' "$tools" "$(core_compiler)"
+    local own=''
+    ! guest_cargo_is_ours || own=-rustc-web
+    printf '%s/sysroot-%s%s\n' "$tools" "$(core_compiler)" "$own"
 }
 
 # core_build LIBRARY: builds the libraries from their sources into a sysroot of our own. Only this one step needs the

@@ -179,22 +179,19 @@ qemu_unpack() {
     return 1
 }
 
-# The unpacked programs run with their own C library, so that they fit any system. The wrapper finds its folder at run
-# time, so that the project can be moved.
+# The wrapper finds its folder at run time, so that the project can be moved.
 qemu_write_unpacked_wrappers() {
-    local arch loader libraries
-    loader=$(cd "$qemu_unpacked" && printf '%s\n' usr/lib/*-linux-gnu*/ld-linux*.so.* | head -n 1)
-    libraries=$(dirname "$loader")
-    if [ ! -x "$qemu_unpacked/$loader" ]; then
-        apt_problem="the unpacked packages have no program loader"
-        return 1
-    fi
+    local arch loader libraries path modules
+    apt_find_loader "$qemu_unpacked" || return 1
+    # shellcheck disable=SC2016 # The wrapper expands this, not this script.
+    path=$(printf '$unpacked/%s:' "${libraries[@]}")
+    modules=${libraries[-1]}/qemu
     for arch in "${qemu_archs[@]}"; do
         # shellcheck disable=SC2016 # The wrapper expands these, not this script.
         qemu_write_wrapper "$arch" \
             'here=$(dirname "$0")' 'unpacked=$(cd "$here/../qemu" && pwd) || exit' \
-            "export QEMU_MODULE_DIR=\"\$unpacked/$libraries/qemu\"" \
-            "exec \"\$unpacked/$loader\" --library-path \"\$unpacked/$libraries\" \\" \
+            "export QEMU_MODULE_DIR=\"\$unpacked/$modules\"" \
+            "exec \"\$unpacked/$loader\" --library-path \"${path%:}\" \\" \
             "    \"\$unpacked/usr/bin/qemu-system-$arch\" -L \"\$unpacked/usr/share/qemu\" \"\$@\""
     done
 }
