@@ -294,6 +294,15 @@ impl Pending<'_> {
         }
     }
 
+    /// Whether [`outcome`](Self::outcome) would give one.
+    pub fn is_done(&self) -> bool {
+        match self.submitted {
+            Some(Submitted::Ticket(ticket)) => self.chip.is_done(ticket),
+            Some(Submitted::Done(_)) => true,
+            None => false,
+        }
+    }
+
     /// The outcome, once there is one. Does not wait, and does not look for completions by itself: interrupts and
     /// [`Chip::poll`](crate::Chip::poll) do.
     pub fn outcome(&mut self) -> Option<Result<(), Error>> {

@@ -235,6 +235,11 @@ impl<'a, P: Platform> Chip<'a, P> {
         self.with(|core| core.health.has_failed())
     }
 
+    /// Whether the device is being reset and restored.
+    pub fn is_recovering(&self) -> bool {
+        self.with(|core| core.health.usable() == Err(Error::Recovering))
+    }
+
     /// Does one operation and waits for its end.
     fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error> {
         let deadline = self.clock.now().after(self.info.timeout);
@@ -282,6 +287,7 @@ impl<'a, P: Platform> Chip<'a, P> {
 pub(crate) trait Lines: Sync + fmt::Debug {
     fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error>;
     fn submit(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error>;
+    fn is_done(&self, ticket: Ticket) -> bool;
     fn take(&self, ticket: Ticket) -> Option<Result<Value, Error>>;
     fn wait(&self, submitted: Submitted) -> Result<Value, Error>;
     fn abandon(&self, ticket: Ticket);
@@ -303,6 +309,10 @@ impl<P: Platform> Lines for Chip<'_, P> {
             core.notify();
             submitted
         })
+    }
+
+    fn is_done(&self, ticket: Ticket) -> bool {
+        self.with(|core| core.requests.is_done(ticket))
     }
 
     fn take(&self, ticket: Ticket) -> Option<Result<Value, Error>> {

@@ -7,6 +7,8 @@
 mod draft;
 mod ratified;
 
+use core::fmt;
+
 use crate::chip::layout::DmaLayout;
 use crate::chip::requests::RequestTable;
 use crate::error::Error;
@@ -77,6 +79,28 @@ pub enum Oddity {
     SpuriousInterrupt,
     /// An interrupt was lost: completions were found by looking.
     LostInterrupt,
+}
+
+impl fmt::Display for Oddity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::LateAnswer(line) => write!(f, "an answer for line {line} came after its deadline"),
+            Self::UnexpectedMessage { kind, line } => {
+                write!(f, "a message of type {kind:#06x} for line {line} that answers nothing")
+            }
+            Self::WrongLine { asked, answered } => {
+                write!(f, "a reply for line {answered} to the request for line {asked}, taken for its answer")
+            }
+            Self::WideLevel(line) => {
+                write!(f, "a level of line {line} that is neither 0 nor 1, of which bit 0 was taken")
+            }
+            Self::UnwatchedLevel(line) => write!(f, "a level of line {line}, which is not watched"),
+            Self::StaleEvent(line) => write!(f, "an event of line {line}, whose interrupt is off"),
+            Self::EmptyEvent(line) => write!(f, "an event buffer of line {line} came back without an interrupt"),
+            Self::SpuriousInterrupt => f.write_str("an interrupt without a reason"),
+            Self::LostInterrupt => f.write_str("an interrupt was lost; what it was for was found by looking"),
+        }
+    }
 }
 
 /// What came over the queues.
