@@ -1,2 +1,36 @@
 //! The command line of `vgpio`.
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Simulated virtio GPIO devices for stock QEMU.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve a simulated device on a vhost-user socket
+    Device(cli::device::DeviceArguments),
+    /// Boot a guest in QEMU with a simulated device
+    Run(cli::run::RunArguments),
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let result = match CommandLine::parse().command {
+        Command::Device(arguments) => cli::device::device(arguments),
+        Command::Run(arguments) => cli::run::run(arguments),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("vgpio: {error:#}");
+        ExitCode::from(2)
+    })
+}

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -46,9 +47,47 @@ pub struct Options {
 
 /// A world that is being served. The server stops when this is dropped.
 pub struct Handle {
+    desk: Desk,
+    connected: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Where errands for the server's thread are left.
+#[derive(Clone)]
+struct Desk {
     errands: mpsc::Sender<Errand>,
     wake: Arc<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+}
+
+impl Desk {
+    fn leave(&self, errand: Errand) -> Result<(), Stopped> {
+        self.errands.send(errand).map_err(|_| Stopped)?;
+        // The only failure is a counter that is full: then the thread is about to wake up anyway.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        Ok(())
+    }
+
+    fn stop(&self) {
+        // An error says that it has stopped already.
+        let _ = self.leave(Box::new(|_, _| Next::Stop));
+    }
+}
+
+/// Stops a server, from any thread.
+#[derive(Clone)]
+pub struct Stopper(Desk);
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
+}
+
+impl Stopper {
+    /// Tells the server to stop, and does not wait for it.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
 }
 
 impl fmt::Debug for Handle {
@@ -68,13 +107,21 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
     let ports = options.sockets.iter().map(|path| Port::new(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).context("Cannot make an eventfd")?);
     let (errands, inbox) = mpsc::channel();
-    let server =
-        Server { world, ports, persistent: options.persistent, inbox, wake: Arc::clone(&wake), clock: Instant::now() };
+    let connected = Arc::new(AtomicBool::new(false));
+    let server = Server {
+        world,
+        ports,
+        persistent: options.persistent,
+        inbox,
+        wake: Arc::clone(&wake),
+        connected: Arc::clone(&connected),
+        clock: Instant::now(),
+    };
     let thread = std::thread::Builder::new()
         .name("vgpio-server".to_owned())
         .spawn(move || server.run())
         .context("Cannot start a thread")?;
-    Ok(Handle { errands, wake, thread: Some(thread) })
+    Ok(Handle { desk: Desk { errands, wake }, connected, thread: Some(thread) })
 }
 
 /// The server has stopped.
@@ -100,7 +147,7 @@ impl Handle {
         errand: impl FnOnce(&mut World, Duration) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
         let (sender, receiver) = mpsc::channel();
-        self.send(Box::new(move |world, now| {
+        self.desk.leave(Box::new(move |world, now| {
             // Whoever asked may have gone; then nobody needs the result.
             let _ = sender.send(errand(world, now));
             Next::GoOn
@@ -113,6 +160,16 @@ impl Handle {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
+    /// Whether a front end has ever been here.
+    pub fn was_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// What can stop the server from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.desk.clone())
+    }
+
     /// Waits until the last front end has gone.
     pub fn wait(mut self) {
         self.join();
@@ -121,13 +178,6 @@ impl Handle {
     /// Stops the server; its sockets are removed.
     pub fn stop(self) {
         drop(self);
-    }
-
-    fn send(&self, errand: Errand) -> Result<(), Stopped> {
-        self.errands.send(errand).map_err(|_| Stopped)?;
-        // The only failure is a counter that is full: then the thread is about to wake up anyway.
-        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
-        Ok(())
     }
 
     fn join(&mut self) {
@@ -141,8 +191,7 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // An error says that it has stopped already.
-        let _ = self.send(Box::new(|_, _| Next::Stop));
+        self.desk.stop();
         self.join();
     }
 }
@@ -222,6 +271,7 @@ struct Server {
     persistent: bool,
     inbox: mpsc::Receiver<Errand>,
     wake: Arc<OwnedFd>,
+    connected: Arc<AtomicBool>,
     clock: Instant,
 }
 
@@ -322,6 +372,7 @@ impl Server {
         match attempt() {
             Ok(session) => {
                 log::debug!("{}: a front end is here", port.path.display());
+                self.connected.store(true, Ordering::Relaxed);
                 port.session = Some(session);
             }
             Err(error) => log::warn!("{}: cannot accept a front end: {error:#}", port.path.display()),

@@ -1,0 +1,229 @@
+//! Arguments that describe a device and the world around it.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use clap::{Args, ValueEnum};
+use gpio_model::{draft, ratified};
+use vgpio::chip::Chip;
+use vgpio::record::vcd::Waveform;
+use vgpio::world::{Button, Place, World};
+use virtio_gpio::messages::LineId;
+use virtio_gpio::messages::draft::Marking;
+
+/// A device and the world around it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct WorldArguments {
+    /// What the device speaks
+    #[arg(long, value_enum, default_value_t = Protocol::Ratified)]
+    pub(crate) protocol: Protocol,
+    /// The number of lines; those beyond the names have none
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) lines: Option<u16>,
+    /// The name of the next line, from 0; repeat it for each line; "-" for a line without a name
+    #[arg(long = "line", value_name = "NAME", allow_hyphen_values = true)]
+    pub(crate) names: Vec<String>,
+    /// Connect two lines: while the guest drives FROM, that drives TO; a line is a name or a number
+    #[arg(long = "wire", value_name = "FROM=TO", value_parser = parse_pair)]
+    pub(crate) wires: Vec<(String, String)>,
+    /// Press and release a button on a line, again and again, with that full period (500ms, 2s, 250us)
+    #[arg(long = "button", value_name = "LINE=PERIOD", value_parser = parse_button)]
+    pub(crate) buttons: Vec<(String, Duration)>,
+    /// Offer no interrupts (ratified protocol)
+    #[arg(long)]
+    no_irq: bool,
+    /// Be as strict as rust-vmm's vhost-device-gpio (ratified protocol)
+    #[arg(long)]
+    strict: bool,
+    /// The name of the device (draft)
+    #[arg(long, value_name = "NAME", default_value = "vgpio")]
+    name: String,
+    /// How replies are marked (draft)
+    #[arg(long, value_enum, default_value_t = MarkingArgument::HighBit)]
+    marking: MarkingArgument,
+    /// Bytes of the configuration space (draft)
+    #[arg(long, value_name = "BYTES", default_value_t = 256, value_parser = clap::value_parser!(u16).range(8..=256))]
+    pub(crate) config_size: u16,
+    /// Lose messages for which there is no receive buffer, as the original device did (draft)
+    #[arg(long)]
+    lose_messages: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    /// VIRTIO 1.2 and later, section 5.18
+    Ratified,
+    /// "Virtio-GPIO protocol specification, version 1.0", of 2020
+    Draft,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum MarkingArgument {
+    /// Bit 15
+    HighBit,
+    /// Bits 12 to 15
+    HighNibble,
+    /// OR'ed with `HOST_LEVEL`, as the draft's prose says
+    HostLevel,
+    /// Not at all
+    Echo,
+}
+
+impl From<MarkingArgument> for Marking {
+    fn from(marking: MarkingArgument) -> Self {
+        match marking {
+            MarkingArgument::HighBit => Self::HighBit,
+            MarkingArgument::HighNibble => Self::HighNibble,
+            MarkingArgument::HostLevel => Self::HostLevel,
+            MarkingArgument::Echo => Self::Echo,
+        }
+    }
+}
+
+impl WorldArguments {
+    /// The world that was described.
+    pub(crate) fn world(&self) -> anyhow::Result<World> {
+        let names: Vec<String> =
+            self.names.iter().map(|name| if name == "-" { String::new() } else { name.clone() }).collect();
+        let default = if names.is_empty() { 8 } else { names.len() };
+        let count = self.lines.map_or(default, usize::from);
+        ensure!(count >= names.len(), "{} lines have names, but there are {count} lines", names.len());
+        let mut names = names;
+        names.resize(count, String::new());
+
+        let chip = match self.protocol {
+            Protocol::Ratified => {
+                let quirks = if self.strict { ratified::Quirks::VHOST_DEVICE } else { ratified::Quirks::default() };
+                Chip::ratified(
+                    names,
+                    ratified::Options { interrupts: !self.no_irq, quirks, ..ratified::Options::default() },
+                )
+            }
+            Protocol::Draft => Chip::draft(
+                names,
+                draft::Options {
+                    device_name: self.name.clone(),
+                    config_size: self.config_size.into(),
+                    marking: self.marking.into(),
+                    lose_without_buffer: self.lose_messages,
+                    ..draft::Options::default()
+                },
+            ),
+        }?;
+        let mut world = World::new(vec![chip]);
+        for (from, to) in &self.wires {
+            let (from, to) = (place(&world, from)?, place(&world, to)?);
+            world.wire(from, to)?;
+        }
+        for (line, period) in &self.buttons {
+            let place = place(&world, line)?;
+            let pressed = period.checked_div(2).unwrap_or_default();
+            world.button(Button { place, first: *period, pressed, released: period.saturating_sub(pressed) })?;
+        }
+        Ok(world)
+    }
+
+    /// The same description as arguments, to be typed in.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut add = |option: &str, value: String| words.extend([option.to_owned(), value]);
+        let value = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
+            value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+        };
+        add("--protocol", value(&|| self.protocol.to_possible_value()));
+        if let Some(lines) = self.lines {
+            add("--lines", lines.to_string());
+        }
+        for name in &self.names {
+            add("--line", name.clone());
+        }
+        for (from, to) in &self.wires {
+            add("--wire", format!("{from}={to}"));
+        }
+        for (line, period) in &self.buttons {
+            add("--button", format!("{line}={}us", period.as_micros()));
+        }
+        match self.protocol {
+            Protocol::Ratified => {
+                let flags = [(self.no_irq, "--no-irq"), (self.strict, "--strict")];
+                words.extend(flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag.to_owned()));
+            }
+            Protocol::Draft => {
+                add("--name", self.name.clone());
+                add("--marking", value(&|| self.marking.to_possible_value()));
+                add("--config-size", self.config_size.to_string());
+                words.extend(self.lose_messages.then(|| "--lose-messages".to_owned()));
+            }
+        }
+        words
+    }
+}
+
+/// A line of the first device, by its name or its number.
+fn place(world: &World, line: &str) -> anyhow::Result<Place> {
+    if let Ok(place) = world.find(line) {
+        return Ok(place);
+    }
+    let number = line.parse().with_context(|| format!("There is no line of the name {line:?}"))?;
+    let place = Place { chip: 0, line: LineId(number) };
+    world.level(place)?;
+    Ok(place)
+}
+
+/// Records a waveform of the world into a file, whose folder is made if needed.
+pub(crate) fn record_waveform(world: &mut World, path: &Path) -> anyhow::Result<()> {
+    let cannot = || format!("Cannot write the waveform {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(cannot)?;
+    }
+    let file = BufWriter::new(File::create(path).with_context(cannot)?);
+    let waveform = Waveform::begin(file, world.chips()).with_context(cannot)?;
+    world.watch(waveform);
+    Ok(())
+}
+
+/// A path as one types it in the present folder.
+pub(crate) fn from_here(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).to_owned()
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (from, to) = text.split_once('=').ok_or("expected FROM=TO")?;
+    Ok((from.to_owned(), to.to_owned()))
+}
+
+fn parse_button(text: &str) -> Result<(String, Duration), String> {
+    let (line, period) = text.split_once('=').ok_or("expected LINE=PERIOD")?;
+    Ok((line.to_owned(), parse_duration(period)?))
+}
+
+/// `500ms`, `2s` or `250us`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| "expected a whole number and a unit: 500ms, 2s, 250us")?;
+    match text.strip_prefix(digits) {
+        Some("us") => Ok(Duration::from_micros(number)),
+        Some("ms") => Ok(Duration::from_millis(number)),
+        Some("s") => Ok(Duration::from_secs(number)),
+        _ => Err("expected a unit: us, ms or s".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2s"), Ok(Duration::from_secs(2)));
+        assert_eq!(parse_duration("250us"), Ok(Duration::from_micros(250)));
+        for bad in ["", "5", "ms", "1.5s", "-1s", "5h", "99999999999999999999s"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `vgpio device`: just the simulated device.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use signal_hook::consts::TERM_SIGNALS;
+use signal_hook::iterator::Signals;
+
+use super::arguments::{WorldArguments, record_waveform};
+use vgpio::server::{self, Options};
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArguments {
+    /// The socket to listen on
+    #[arg(short, long, value_name = "PATH")]
+    socket_path: PathBuf,
+    #[command(flatten)]
+    world: WorldArguments,
+    /// Record a waveform
+    #[arg(long, value_name = "FILE")]
+    vcd: Option<PathBuf>,
+    /// Serve again when the front end has gone
+    #[arg(long)]
+    persistent: bool,
+}
+
+pub(crate) fn device(arguments: DeviceArguments) -> anyhow::Result<ExitCode> {
+    let mut world = arguments.world.world()?;
+    if let Some(path) = &arguments.vcd {
+        record_waveform(&mut world, path)?;
+    }
+    let mut signals = Signals::new(TERM_SIGNALS).context("Cannot listen to signals")?;
+    let options = Options { sockets: vec![arguments.socket_path], persistent: arguments.persistent };
+    let server = server::start(world, &options)?;
+    let stopper = server.stopper();
+    std::thread::Builder::new()
+        .name("vgpio-signals".to_owned())
+        .spawn(move || {
+            if signals.forever().next().is_some() {
+                stopper.stop();
+            }
+        })
+        .context("Cannot start a thread")?;
+    server.wait();
+    Ok(ExitCode::SUCCESS)
+}

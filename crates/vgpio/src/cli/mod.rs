@@ -1,0 +1,5 @@
+//! The command line.
+
+pub(crate) mod arguments;
+pub(crate) mod device;
+pub(crate) mod run;

@@ -1,0 +1,259 @@
+//! `vgpio run`: a simulated world, QEMU, and a guest between them.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, ExitStatus};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::arguments::{Protocol, WorldArguments, from_here, record_waveform};
+use vgpio::qemu::board::{Board, project};
+use vgpio::qemu::command::{Console, Presentation, QemuCommand, quoted};
+use vgpio::qemu::guest::Guest;
+use vgpio::qemu::program::Program;
+use vgpio::record::tally::Tally;
+use vgpio::server::{self, Options};
+
+/// How long a guest that was told to end by itself may take longer.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Boots a guest in QEMU with a simulated device.
+///
+/// Without --line or --lines the device has 8 lines: two LEDs, two buttons that the world presses, and an input that led0
+/// is wired to. Ctrl-C and Ctrl-A X end it. Exit status: 0 the guest ended well or was ended by you; 1 it failed; 2 it could
+/// not be run.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct RunArguments {
+    /// The board, a folder of boards/
+    #[arg(long, default_value = "qemu-virt-aarch64")]
+    board: String,
+    #[command(flatten)]
+    world: WorldArguments,
+    /// Let the guest end by itself after that time
+    #[arg(long = "for", value_name = "SECONDS")]
+    seconds: Option<u32>,
+    /// The image to boot [default: target/images/BOARD/guest.elf]
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// QEMU's program, or the folder that has it [default: search PATH]
+    #[arg(long, value_name = "PATH")]
+    qemu: Option<PathBuf>,
+    /// The guest's boot arguments
+    #[arg(long, value_name = "WORDS")]
+    append: Option<String>,
+    /// Use virtio-mmio of version 1
+    #[arg(long)]
+    legacy: bool,
+    /// Use virtio-mmio of version 2, the default
+    #[arg(long, conflicts_with = "legacy")]
+    modern: bool,
+    /// The device ID that the guest sees (draft) [default: 30]
+    #[arg(long, value_name = "ID")]
+    virtio_id: Option<u16>,
+    /// Where the waveform goes [default: target/vgpio/BOARD.vcd]
+    #[arg(long, value_name = "FILE")]
+    vcd: Option<PathBuf>,
+    /// Show the commands that do the same by hand, and do nothing
+    #[arg(long)]
+    print_command: bool,
+    /// More arguments for QEMU
+    #[arg(last = true, value_name = "QEMU ARGUMENTS")]
+    extra: Vec<OsString>,
+}
+
+pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
+    if arguments.world.names.is_empty() && arguments.world.lines.is_none() {
+        furnish(&mut arguments.world);
+    }
+    let board = Board::load(&arguments.board)?;
+    let program = Program::find(&board.binary, arguments.qemu.as_deref())?;
+    let presentation = match arguments.world.protocol {
+        Protocol::Ratified => Presentation::Gpio,
+        Protocol::Draft => program.presentation_of_draft(arguments.virtio_id)?,
+    };
+    if arguments.world.protocol == Protocol::Draft {
+        arguments.world.config_size = arguments.world.config_size.min(presentation.config_size());
+        eprintln!("vgpio: {}", describe(presentation));
+    }
+    let mut command = QemuCommand::new(program, board).append(&boot_arguments(&arguments));
+    command.image = arguments.image.clone().unwrap_or_else(|| from_here(&command.image));
+    command.modern = !arguments.legacy;
+    command.extra = std::mem::take(&mut arguments.extra);
+    if arguments.print_command {
+        print_commands(&arguments.world, command, presentation);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let shown = command.image.display();
+    ensure!(command.image.is_file(), "There is no image {shown}: build it with scripts/build {}", arguments.board);
+
+    let mut world = arguments.world.world()?;
+    let tally = Tally::default();
+    world.watch(tally.clone());
+    let default_vcd = || from_here(&project().join("target/vgpio").join(format!("{}.vcd", arguments.board)));
+    let vcd = arguments.vcd.unwrap_or_else(default_vcd);
+    record_waveform(&mut world, &vcd)?;
+    let names = world.chips().first().map(|chip| chip.names().to_vec()).unwrap_or_default();
+
+    // From here on a signal ends this function, not the process.
+    let signals = listen_to_signals()?;
+    let _terminal = Terminal::save();
+    // The path of a socket has to be short, so it is not in the project's folder.
+    let folder = tempfile::Builder::new().prefix("vgpio").tempdir().context("Cannot make a folder for the socket")?;
+    let socket = folder.path().join("gpio.sock");
+    let server = server::start(world, &Options { sockets: vec![socket.clone()], persistent: false })?;
+    let mut command = command.device(&socket, presentation);
+    command.console = Console::Terminal;
+    let mut guest = Guest::start(&command)?;
+    let patience = arguments.seconds.map(|seconds| Duration::from_secs(seconds.into()).saturating_add(GRACE));
+    let end = wait(&mut guest, &signals, patience)?;
+    guest.end();
+    let connected = server.was_connected();
+    server.stop();
+    eprintln!("vgpio: {}", summary(&vcd, &names, &tally));
+    Ok(judge(end, connected))
+}
+
+/// Two LEDs, two buttons of different periods, and an LED that is wired to an input.
+fn furnish(world: &mut WorldArguments) {
+    let names = ["led0", "led1", "button0", "button1", "loop0"];
+    world.names = names.map(str::to_owned).to_vec();
+    world.lines = Some(8);
+    world.wires.push(("led0".to_owned(), "loop0".to_owned()));
+    world.buttons.push(("button0".to_owned(), Duration::from_millis(1400)));
+    world.buttons.push(("button1".to_owned(), Duration::from_millis(2200)));
+}
+
+fn boot_arguments(arguments: &RunArguments) -> String {
+    let default = || {
+        let leds: Vec<_> = arguments.world.names.iter().filter(|name| name.starts_with("led")).cloned().collect();
+        let blink = (!leds.is_empty()).then(|| format!("blink={}", leds.join(",")));
+        blink.into_iter().chain(["period=500ms".to_owned(), "log=debug".to_owned()]).collect::<Vec<_>>().join(" ")
+    };
+    let words = arguments.append.clone().unwrap_or_else(default);
+    let end = arguments.seconds.map(|seconds| format!("for={seconds}s"));
+    [Some(words), end].into_iter().flatten().filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+fn describe(presentation: Presentation) -> String {
+    match presentation {
+        Presentation::Generic { virtio_id, config_size } => format!(
+            "the draft's device, as vhost-user-test-device with the ID {virtio_id} and {config_size} bytes of configuration"
+        ),
+        Presentation::Gpio => {
+            "the draft's device, as vhost-user-gpio-device with the ID 41: this QEMU shows 8 bytes of \
+             configuration, so there are no names (10.2 and later can show them)"
+                .to_owned()
+        }
+    }
+}
+
+fn print_commands(world: &WorldArguments, command: QemuCommand, presentation: Presentation) {
+    let socket = Path::new("gpio.sock");
+    let device: Vec<_> = world.shown().iter().map(|word| quoted(word)).collect();
+    println!("vgpio device --socket-path {} {}", socket.display(), device.join(" "));
+    let mut command = command.device(socket, presentation);
+    command.console = Console::Terminal;
+    println!("{}", command.shown());
+}
+
+/// The terminal's settings; QEMU changes them, and is not always there to put them back.
+struct Terminal(Termios);
+
+impl Terminal {
+    /// `None` where standard input is no terminal.
+    fn save() -> Option<Self> {
+        tcgetattr(std::io::stdin()).ok().map(Self)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Err(error) = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0) {
+            log::warn!("Cannot restore the terminal: {error}");
+        }
+    }
+}
+
+fn listen_to_signals() -> anyhow::Result<mpsc::Receiver<i32>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD]).context("Cannot listen to signals")?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::Builder::new()
+        .name("vgpio-signals".to_owned())
+        .spawn(move || signals.forever().try_for_each(|signal| sender.send(signal)))
+        .context("Cannot start a thread")?;
+    Ok(receiver)
+}
+
+/// How a run came to its end.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Guest(ExitStatus),
+    Asked,
+    TimeUp(Duration),
+}
+
+fn wait(guest: &mut Guest, signals: &mpsc::Receiver<i32>, patience: Option<Duration>) -> anyhow::Result<End> {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = guest.try_status()? {
+            return Ok(End::Guest(status));
+        }
+        let signal = match patience {
+            None => signals.recv().ok(),
+            Some(patience) => match signals.recv_timeout(patience.saturating_sub(begin.elapsed())) {
+                Err(mpsc::RecvTimeoutError::Timeout) => return Ok(End::TimeUp(patience)),
+                other => other.ok(),
+            },
+        };
+        if signal != Some(SIGCHLD) {
+            return Ok(End::Asked);
+        }
+    }
+}
+
+fn judge(end: End, connected: bool) -> ExitCode {
+    let (code, message) = match end {
+        End::Asked => (0, None),
+        End::TimeUp(patience) => (1, Some(format!("the guest did not end by itself within {patience:?}"))),
+        End::Guest(status) => match status.code() {
+            Some(0) => (0, None),
+            Some(_) if connected => (1, None),
+            Some(code) => (
+                2,
+                Some(format!(
+                    "QEMU ended with status {code} before it connected to the device: its message above says why; \
+                     --print-command shows what it was started with"
+                )),
+            ),
+            None => (2, Some(format!("QEMU died: {status}; run it by hand to see why, --print-command shows how"))),
+        },
+    };
+    if let Some(message) = message {
+        eprintln!("vgpio: {message}");
+    }
+    ExitCode::from(code)
+}
+
+/// One line: where the waveform is, and the edges of each line that had some.
+fn summary(vcd: &Path, names: &[String], tally: &Tally) -> String {
+    let edges = tally.edges().into_iter().next().unwrap_or_default();
+    let name = |line: usize| names.get(line).filter(|name| !name.is_empty()).cloned();
+    let edges: Vec<_> = edges
+        .iter()
+        .enumerate()
+        .filter(|(_, edges)| edges.rising.saturating_add(edges.falling) > 0)
+        .map(|(line, edges)| {
+            let name = name(line).unwrap_or_else(|| format!("line {line}"));
+            format!("{name} {} rising {} falling", edges.rising, edges.falling)
+        })
+        .collect();
+    let edges = if edges.is_empty() { "none".to_owned() } else { edges.join(", ") };
+    format!("waveform {}; {} requests; edges: {edges}", vcd.display(), tally.requests())
+}

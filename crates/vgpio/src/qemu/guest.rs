@@ -1,0 +1,247 @@
+//! A running QEMU.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::command::{Console, QemuCommand};
+
+/// How long QEMU may take to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(2);
+/// Between two looks at whether QEMU has ended.
+const TICK: Duration = Duration::from_millis(5);
+
+/// A running QEMU. It is ended when this is dropped.
+#[derive(Debug)]
+pub struct Guest {
+    child: Child,
+    output: Option<Output>,
+    reader: Option<JoinHandle<()>>,
+    input: Option<ChildStdin>,
+    status: Option<ExitStatus>,
+}
+
+/// QEMU did not end in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StillRunning;
+
+impl fmt::Display for StillRunning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("The guest did not end in time")
+    }
+}
+
+impl std::error::Error for StillRunning {}
+
+impl Guest {
+    /// Starts QEMU. It does not outlive the thread that called this, even if that is killed, where the system has
+    /// `setpriv`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start(command: &QemuCommand) -> anyhow::Result<Self> {
+        let program = command.program.path();
+        let mut process = bound_to_this_thread(program);
+        process.args(command.arguments());
+        if command.console == Console::Pipe {
+            process.stdin(Stdio::piped()).stdout(Stdio::piped());
+        }
+        let mut child = process.spawn().with_context(|| format!("Cannot start {}", program.display()))?;
+        let (output, reader) = match child.stdout.take().map(Output::collect).transpose()? {
+            Some((output, reader)) => (Some(output), Some(reader)),
+            None => (None, None),
+        };
+        let input = child.stdin.take();
+        Ok(Self { child, output, reader, input, status: None })
+    }
+
+    /// What the guest has printed; empty when its console is a terminal.
+    pub fn output(&self) -> Output {
+        self.output.clone().unwrap_or_default()
+    }
+
+    /// Types something into the guest's console.
+    ///
+    /// # Errors
+    ///
+    /// When the console is a terminal, or the guest has gone.
+    pub fn type_in(&mut self, text: &str) -> io::Result<()> {
+        let input = self.input.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        input.write_all(text.as_bytes())?;
+        input.flush()
+    }
+
+    /// The exit status, if QEMU has ended.
+    ///
+    /// # Errors
+    ///
+    /// When the system does not tell.
+    pub fn try_status(&mut self) -> io::Result<Option<ExitStatus>> {
+        if self.status.is_none() {
+            self.status = self.child.try_wait()?;
+            if self.status.is_some() {
+                self.join_reader();
+            }
+        }
+        Ok(self.status)
+    }
+
+    /// Waits until QEMU ends by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`StillRunning`] when it does not within `patience`, or when the system does not tell.
+    pub fn wait(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        let deadline = Instant::now().checked_add(patience).context("A time that no clock can show")?;
+        loop {
+            if let Some(status) = self.try_status()? {
+                return Ok(status);
+            }
+            if Instant::now() >= deadline {
+                return Err(StillRunning.into());
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    /// Ends QEMU: with a request first, by force if it does not follow.
+    pub fn end(&mut self) {
+        if self.try_status().is_ok_and(|status| status.is_some()) {
+            return;
+        }
+        let asked = Pid::from_raw(self.child.id().cast_signed()).map(|pid| kill_process(pid, Signal::TERM));
+        if matches!(asked, Some(Ok(()))) && self.wait(GRACE).is_ok() {
+            return;
+        }
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
+            log::error!("Cannot end QEMU: {error}");
+        }
+        self.join_reader();
+    }
+
+    fn join_reader(&mut self) {
+        if let Some(reader) = self.reader.take()
+            && reader.join().is_err()
+        {
+            log::error!("The thread that reads the guest's console ended with a panic");
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A command whose process is killed when this thread ends, whatever ends it.
+fn bound_to_this_thread(program: &Path) -> Command {
+    let found = std::env::var_os("PATH")
+        .and_then(|folders| std::env::split_paths(&folders).map(|folder| folder.join("setpriv")).find(|p| p.is_file()));
+    match found {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "KILL", "--"].map(OsStr::new)).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+/// The lines that the guest has printed so far. Clones show the same.
+#[derive(Debug, Clone, Default)]
+pub struct Output(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<String>,
+    ended: bool,
+}
+
+/// A line that was waited for did not come.
+#[derive(Debug)]
+pub struct NoSuchLine {
+    /// Whether the guest has ended; otherwise the time was up.
+    pub ended: bool,
+    /// Everything that the guest printed.
+    pub lines: Vec<String>,
+}
+
+impl fmt::Display for NoSuchLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = if self.ended { "The guest ended" } else { "The time was up" };
+        writeln!(f, "{why} before the line that was waited for. The console:")?;
+        self.lines.iter().try_for_each(|line| writeln!(f, "  | {line}"))
+    }
+}
+
+impl std::error::Error for NoSuchLine {}
+
+impl Output {
+    /// Reads lines on a thread of its own until the pipe ends.
+    fn collect(pipe: ChildStdout) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let output = Self::default();
+        let collected = output.clone();
+        let read = move || {
+            let mut pipe = BufReader::new(pipe);
+            let mut line = Vec::new();
+            // An error is an end, too.
+            while pipe.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+                let text = String::from_utf8_lossy(&line);
+                collected.lock().lines.push(text.trim_end_matches(['\r', '\n']).to_owned());
+                collected.0.changed.notify_all();
+                line.clear();
+            }
+            collected.lock().ended = true;
+            collected.0.changed.notify_all();
+        };
+        let thread = std::thread::Builder::new().name("vgpio-console".to_owned()).spawn(read);
+        Ok((output, thread.context("Cannot start a thread")?))
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<String> {
+        self.lock().lines.clone()
+    }
+
+    /// Waits for a line that has `text` in it, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchLine`] when it does not come within `patience`, or when the guest ends without it.
+    pub fn wait_for(&self, patience: Duration, text: &str) -> Result<String, NoSuchLine> {
+        let begin = Instant::now();
+        let mut state = self.lock();
+        loop {
+            if let Some(line) = state.lines.iter().find(|line| line.contains(text)) {
+                return Ok(line.clone());
+            }
+            match patience.checked_sub(begin.elapsed()).filter(|rest| !state.ended && !rest.is_zero()) {
+                Some(rest) => {
+                    (state, _) = self.0.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner);
+                }
+                None => return Err(NoSuchLine { ended: state.ended, lines: state.lines.clone() }),
+            }
+        }
+    }
+
+    /// A list of lines is whole after every step, so a panic of another holder of the lock does no harm.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
