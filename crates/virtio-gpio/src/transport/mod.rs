@@ -1,6 +1,8 @@
 //! The transport seam: a device's registers, and what differs between the ways to reach them.
 
 pub mod mmio;
+#[cfg(feature = "virtio-drivers")]
+pub mod virtio_drivers;
 
 use bitflags::bitflags;
 
