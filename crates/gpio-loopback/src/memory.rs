@@ -1,0 +1,157 @@
+//! The memory that driver and device share.
+//!
+//! Every byte is an atomic, so that the device's side needs no `unsafe`. A machine that is not coherent has the memory
+//! twice: bytes go from one side to the other only where the driver asks for it, by whole granules as caches do.
+#![expect(unsafe_code, reason = "implements an unsafe trait")]
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, Ordering};
+
+use virtio_gpio::memory::DmaMemory;
+
+const PAGE: usize = 4096;
+
+#[derive(Debug)]
+#[repr(C, align(4096))]
+struct Page([AtomicU8; PAGE]);
+
+type Pages = Arc<[Page]>;
+
+fn pages(len: usize) -> Pages {
+    (0..len.div_ceil(PAGE)).map(|_| Page([const { AtomicU8::new(0) }; PAGE])).collect()
+}
+
+/// The driver's side.
+#[derive(Debug)]
+pub struct Memory {
+    driver: Pages,
+    device: Pages,
+    len: usize,
+    address: u64,
+    granule: usize,
+}
+
+/// The device's side: bytes by the address that the driver told the device.
+#[derive(Debug, Clone)]
+pub(crate) struct DeviceMemory {
+    pages: Pages,
+    address: u64,
+}
+
+impl Memory {
+    /// `len` bytes that the device finds at `address`; `granule` is 1 for coherent memory.
+    pub(crate) fn new(len: usize, address: u64, granule: usize) -> (Self, DeviceMemory) {
+        let driver = pages(len);
+        let device = if granule > 1 { pages(len) } else { driver.clone() };
+        let memory = Self { driver, device: device.clone(), len, address, granule };
+        (memory, DeviceMemory { pages: device, address })
+    }
+
+    /// Copies the granules that `range` touches from one side to the other.
+    fn copy(&self, from: &Pages, to: &Pages, range: Range<usize>) {
+        if self.granule <= 1 {
+            return;
+        }
+        let start = range.start.checked_div(self.granule).unwrap_or(0).saturating_mul(self.granule);
+        for offset in start..range.end.next_multiple_of(self.granule) {
+            if let (Some(from), Some(to)) = (byte(from, offset), byte(to, offset)) {
+                to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+fn byte(pages: &Pages, offset: usize) -> Option<&AtomicU8> {
+    pages.get(offset / PAGE)?.0.get(offset % PAGE)
+}
+
+// SAFETY: `base` points to whole pages, aligned by their type and made of atomics, which may be written through a
+// shared reference. Driver and device each hold a share of them, so that they outlive both; nobody else has one. The
+// device translates addresses by `device_address`, and `copy` moves what each side wrote where the sides are apart.
+unsafe impl DmaMemory for Memory {
+    fn base(&self) -> NonNull<u8> {
+        NonNull::from(&*self.driver).cast()
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn device_address(&self) -> u64 {
+        self.address
+    }
+
+    fn granule(&self) -> usize {
+        self.granule
+    }
+
+    fn sync_for_device(&self, range: Range<usize>) {
+        self.copy(&self.driver, &self.device, range);
+    }
+
+    fn sync_for_driver(&self, range: Range<usize>) {
+        self.copy(&self.device, &self.driver, range);
+    }
+}
+
+impl DeviceMemory {
+    /// Whether the driver has given the memory up.
+    pub(crate) fn is_released(&self) -> bool {
+        Arc::strong_count(&self.pages) == 1
+    }
+
+    fn byte(&self, address: u64) -> Option<&AtomicU8> {
+        byte(&self.pages, usize::try_from(address.checked_sub(self.address)?).ok()?)
+    }
+
+    /// Whether all of the bytes are there.
+    pub(crate) fn holds(&self, address: u64, len: u32) -> bool {
+        let last = address.checked_add(u64::from(len).saturating_sub(1));
+        self.byte(address).is_some() && last.is_some_and(|last| self.byte(last).is_some())
+    }
+
+    /// Reads bytes; those that are not there read as zero.
+    pub(crate) fn read(&self, address: u64, bytes: &mut [u8]) {
+        for (address, to) in (address..).zip(bytes) {
+            *to = self.byte(address).map_or(0, |from| from.load(Ordering::Relaxed));
+        }
+    }
+
+    pub(crate) fn read_vec(&self, address: u64, len: u32) -> Vec<u8> {
+        (address..).take(len as usize).map_while(|address| Some(self.byte(address)?.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Writes bytes; those that have no place are dropped.
+    pub(crate) fn write(&self, address: u64, bytes: &[u8]) {
+        for (address, from) in (address..).zip(bytes) {
+            if let Some(to) = self.byte(address) {
+                to.store(*from, Ordering::Relaxed);
+            }
+        }
+    }
+
+    pub(crate) fn read_u16(&self, address: u64) -> u16 {
+        let mut bytes = [0; 2];
+        self.read(address, &mut bytes);
+        u16::from_le_bytes(bytes)
+    }
+
+    pub(crate) fn read_u32(&self, address: u64) -> u32 {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    pub(crate) fn read_u64(&self, address: u64) -> u64 {
+        let mut bytes = [0; 8];
+        self.read(address, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    pub(crate) fn write_u16(&self, address: u64, value: u16) {
+        self.write(address, &value.to_le_bytes());
+    }
+}
