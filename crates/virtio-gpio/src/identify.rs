@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::clock::Clock;
 use crate::error::SetupError;
 use crate::messages::{draft, ratified};
-use crate::transport::{DeviceStatus, Transport};
+use crate::transport::{DeviceStatus, Transport, add_status};
 
 /// How long a device may take to finish a reset.
 pub(crate) const RESET_TIME: Duration = Duration::from_secs(1);
@@ -73,7 +73,7 @@ impl<T: Transport> Identified<T> {
             }
             Err(error) => {
                 if !matches!(error, SetupError::NotGpio(_)) {
-                    transport.set_status(DeviceStatus::FAILED);
+                    add_status(&transport, DeviceStatus::FAILED);
                 }
                 Err((error, transport))
             }
@@ -115,8 +115,8 @@ impl<T: Transport> Identified<T> {
             return Err(SetupError::NotGpio(id));
         }
         reset(transport, clock)?;
-        transport.set_status(DeviceStatus::ACKNOWLEDGE);
-        transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
+        add_status(transport, DeviceStatus::ACKNOWLEDGE);
+        add_status(transport, DeviceStatus::DRIVER);
         let offered = transport.device_features();
         if !transport.is_legacy() && offered & FEATURE_VERSION_1 == 0 {
             return Err(SetupError::NoVersion1);

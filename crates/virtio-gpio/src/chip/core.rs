@@ -19,7 +19,7 @@ use crate::messages::{InterruptType, Level, LineId};
 use crate::platform::Platform;
 use crate::queue::Bus;
 use crate::shared::Shared;
-use crate::transport::{DeviceStatus, InterruptStatus, Transport};
+use crate::transport::{DeviceStatus, InterruptStatus, Transport, add_status};
 
 /// Things taken from the queues in one go, so that a device that never stops cannot keep the driver for ever.
 const DRAIN_LIMIT: u32 = 1024;
@@ -95,16 +95,14 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// Brings a device that was reset to life (VIRTIO 1.2, 3.1.1 and 4.2.3).
     pub(super) fn start_device(&mut self) -> Result<(), SetupError> {
-        let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
-        self.transport.set_status(DeviceStatus::ACKNOWLEDGE);
-        self.transport.set_status(status);
+        add_status(&self.transport, DeviceStatus::ACKNOWLEDGE);
+        add_status(&self.transport, DeviceStatus::DRIVER);
         if self.transport.device_features() & self.features != self.features {
             return Err(SetupError::FeaturesRefused);
         }
         self.transport.set_driver_features(self.features);
         if !self.transport.is_legacy() {
-            status |= DeviceStatus::FEATURES_OK;
-            self.transport.set_status(status);
+            add_status(&self.transport, DeviceStatus::FEATURES_OK);
             if !self.transport.status().contains(DeviceStatus::FEATURES_OK) {
                 return Err(SetupError::FeaturesRefused);
             }
@@ -122,7 +120,7 @@ impl<'a, P: Platform> Core<'a, P> {
                 .set_queue(queue.index(), &addresses)
                 .map_err(|error| SetupError::Queue { queue: queue.index(), error })?;
         }
-        self.transport.set_status(status | DeviceStatus::DRIVER_OK);
+        add_status(&self.transport, DeviceStatus::DRIVER_OK);
         self.strikes = 0;
         self.notify();
         Ok(())

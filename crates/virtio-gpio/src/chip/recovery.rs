@@ -14,7 +14,7 @@ use crate::error::{Error, Fault};
 use crate::identify::RESET_TIME;
 use crate::messages::InterruptType;
 use crate::platform::Platform;
-use crate::transport::{DeviceStatus, Transport};
+use crate::transport::{DeviceStatus, Transport, add_status};
 
 /// How long a device may go without an answer before it is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -147,7 +147,7 @@ impl<P: Platform> Core<'_, P> {
         self.requests.fail_all(Error::OutcomeUnknown);
         self.health.tries = self.health.tries.saturating_add(1);
         if now.since(self.health.since) >= PATIENCE || self.health.tries > MAX_TRIES {
-            self.transport.set_status(DeviceStatus::FAILED);
+            add_status(&self.transport, DeviceStatus::FAILED);
             self.health.state = State::Failed;
             self.tell(Notice::Failed);
             return;

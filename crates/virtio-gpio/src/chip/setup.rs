@@ -22,7 +22,7 @@ use crate::platform::Platform;
 use crate::queue::DescriptorSlot;
 use crate::queue::layout::{QueueLayout, QueueSize};
 use crate::shared::Shared;
-use crate::transport::{DeviceStatus, Transport};
+use crate::transport::{DeviceStatus, Transport, add_status};
 
 /// What the user of the driver chooses.
 #[derive(Debug, Clone, Copy)]
@@ -196,8 +196,9 @@ impl<'a, P: Platform> Chip<'a, P> {
             length = read_names(&core.transport, storage.names, sizes.names);
         }
         if let Err(error) = core.start_device() {
-            core.transport.set_status(DeviceStatus::FAILED);
+            // The reset gives the memory back.
             core.shut_down(&parts.clock);
+            add_status(&core.transport, DeviceStatus::FAILED);
             return Err(error);
         }
         if sizes.names == 0 && device.names_size != 0 {

@@ -114,3 +114,8 @@ pub trait Transport {
     /// Reads four bytes of the configuration space with one access, in the device's byte order as a number.
     fn read_config_u32(&self, offset: u16) -> u32;
 }
+
+/// Sets further bits of the device status; those that are set stay so until a reset (VIRTIO 1.2, 2.1.1).
+pub(crate) fn add_status(transport: &impl Transport, bits: DeviceStatus) {
+    transport.set_status(transport.status() | bits);
+}
