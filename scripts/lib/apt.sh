@@ -5,6 +5,8 @@
 apt_root=$tools/apt
 # The suite that the private root is open for.
 apt_suite=
+# Why the last function that failed did so.
+apt_problem=
 debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # apt_available: whether packages can be unpacked here at all. Says in `apt_problem` why not.
@@ -41,7 +43,7 @@ in_apt() {
         -o Dir::Log="$apt_root/log" -o Debug::NoLocking=true -o APT::Sandbox::User="$(id -un)" \
         -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=2 \
         -o APT::Install-Recommends=false -o APT::Default-Release="$apt_suite" \
-        -o APT::Get::AllowUnauthenticated=false -o Acquire::AllowInsecureRepositories=false "$@"
+        -o APT::Update::Error-Mode=any -o APT::Get::AllowUnauthenticated=false -o Acquire::AllowInsecureRepositories=false "$@"
 }
 
 # apt_open SUITE: makes a private root that takes packages from this suite first, and from the suite it builds on

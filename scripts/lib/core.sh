@@ -7,9 +7,8 @@ core_targets=(aarch64-unknown-none-softfloat riscv64imac-unknown-none-elf)
 core_ways=(installed rustup rust-src debian-src debian-web)
 core_stamp=$tools/core.env
 core_cargo_config=$tools/cargo.toml
-# Way 5's compiler, and the wrapper that starts its cargo: there only if that way was taken.
+# Way 5's compiler.
 core_web=$tools/rust-web
-core_web_cargo=$tools/bin/cargo-web
 core_web_suite=bookworm-security
 # Debian suites that may hold the sources of the pinned compiler's library.
 core_source_suites=(trixie-backports forky)
@@ -23,28 +22,16 @@ core_compiler() {
 
 # core_is_set_up: whether an earlier set-up's choice still holds: same compiler, same place, libraries still there.
 core_is_set_up() {
-    local core_for='' core_root='' core_libraries='' core_way='' target
+    local core_for='' core_compiler_at='' core_root='' core_libraries='' core_way='' target
     [ -e "$core_stamp" ] || return 1
     # shellcheck source=/dev/null
     . "$core_stamp"
-    [ "$core_for" = "$(core_compiler)" ] && [ "$core_root" = "$root" ] || return 1
+    [ "$core_for" = "$(core_compiler)" ] && [ "$core_compiler_at" = "$(rustc --print sysroot)" ] &&
+        [ "$core_root" = "$root" ] || return 1
     for target in "${core_targets[@]}"; do
         core_libraries_exist "$core_libraries" "$target" || return 1
     done
     say_ready "core for ${core_targets[*]}: ready ($core_way)"
-}
-
-# guest_cargo ARGUMENTS...: the cargo that builds the guest: the toolchain's, or the one that way 5 unpacked.
-guest_cargo() {
-    if guest_cargo_is_ours; then
-        "$core_web_cargo" "$@"
-    else
-        cargo "$@"
-    fi
-}
-
-guest_cargo_is_ours() {
-    [ -x "$core_web_cargo" ]
 }
 
 # core_libraries_exist SYSROOT TARGET
@@ -66,8 +53,8 @@ core_finish() {
         } >"$core_cargo_config.new"
         mv "$core_cargo_config.new" "$core_cargo_config"
     fi
-    printf 'core_for=%q\ncore_root=%q\ncore_libraries=%q\ncore_way=%q\n' \
-        "$(core_compiler)" "$root" "$2" "$1" >"$core_stamp.new"
+    printf 'core_for=%q\ncore_compiler_at=%q\ncore_root=%q\ncore_libraries=%q\ncore_way=%q\n' \
+        "$(core_compiler)" "$(rustc --print sysroot)" "$root" "$2" "$1" >"$core_stamp.new"
     mv "$core_stamp.new" "$core_stamp"
     say "core for ${core_targets[*]}: $1"
 }
@@ -75,7 +62,7 @@ core_finish() {
 # core_set_up: tries the ways in order, or only the one that `core_only` names.
 core_set_up() {
     local way problems=()
-    rm -rf "$core_stamp" "$core_cargo_config" "$core_web_cargo" "$core_web" "$tools"/sysroot-*
+    rm -rf "$core_stamp" "$core_cargo_config" "$guest_own_cargo" "$core_web" "$tools"/sysroot-*
     for way in "${core_ways[@]}"; do
         [ -z "${core_only:-}" ] || [ "$core_only" = "$way" ] || continue
         core_problem=
@@ -130,29 +117,43 @@ core_from_rust_src() {
 
 # Way 4: Debian's package of the sources of the same release.
 core_from_debian_src() {
-    local release suite version unpacked=$tools/rust-src
-    release=$(rustc -vV | sed -n 's/^release: //p')
+    local suite
     apt_available || {
         core_problem=$apt_problem
         return 1
     }
     for suite in "${core_source_suites[@]}"; do
-        say "core: looking for the sources of Rust $release in $suite"
-        apt_open "$suite" || continue
-        version=$(in_apt apt-cache madison rust-src | awk -v start="$release+" 'index($3, start) == 1 { print $3; exit }')
-        [ -n "$version" ] || {
-            apt_problem="$suite has no rust-src of release $release"
-            continue
-        }
-        rm -rf "$unpacked"
-        apt_unpack_alone "$unpacked" "rust-src=$version" || continue
-        core_build "$unpacked/usr/src/rustc-$release/library" || return 1
-        rm -rf "$unpacked"
-        core_finish "built from Debian's rust-src $version" "$(core_sysroot)"
-        return
+        if core_from_source_suite "$suite"; then
+            return
+        fi
+        say "  $core_problem"
     done
-    core_problem=$apt_problem
+    core_problem="none of ${core_source_suites[*]} had the sources"
     return 1
+}
+
+# core_from_source_suite SUITE
+core_from_source_suite() {
+    local release version unpacked=$tools/rust-src
+    release=$(rustc -vV | sed -n 's/^release: //p')
+    say "core: looking for the sources of Rust $release in $1"
+    apt_open "$1" || {
+        core_problem=$apt_problem
+        return 1
+    }
+    version=$(in_apt apt-cache madison rust-src | awk -v start="$release+" 'index($3, start) == 1 { print $3; exit }')
+    [ -n "$version" ] || {
+        core_problem="$1 has no rust-src of release $release"
+        return 1
+    }
+    rm -rf "$unpacked"
+    apt_unpack_alone "$unpacked" "rust-src=$version" || {
+        core_problem=$apt_problem
+        return 1
+    }
+    core_build "$unpacked/usr/src/rustc-$release/library" || return 1
+    rm -rf "$unpacked"
+    core_finish "built from Debian's rust-src $version" "$(core_sysroot)"
 }
 
 # Way 5: Debian's own newer compiler, which has its sources beside it; it builds the guest from then on. The host's crates
@@ -173,7 +174,7 @@ core_from_debian_web() {
     mv "$fresh" "$core_web"
     core_write_web_wrappers || return 1
     core_build "$(printf '%s\n' "$core_web"/usr/src/rustc-*/library | head -n 1)" || {
-        rm -f "$core_web_cargo"
+        rm -f "$guest_own_cargo"
         return 1
     }
     rm -rf "$core_web/usr/src"
@@ -232,7 +233,6 @@ core_build() {
             -Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem
     ) >"$work/log" 2>&1 || {
         core_problem="building it from $library failed: $(grep -m 1 '^error' "$work/log")"
-        say "  $core_problem"
         return 1
     }
     for target in "${core_targets[@]}"; do

@@ -21,9 +21,9 @@ qemu_version() {
     "$1" --version 2>/dev/null | sed -n '1s/.*version \([0-9][0-9.]*\).*/\1/p'
 }
 
-# qemu_has_test_device PROGRAM: the device list alone does not tell whether a device can be created, its help does.
+# qemu_has_test_device PROGRAM: asks for the device's properties. The exit status is 0 also where there is no such device.
 qemu_has_test_device() {
-    "$1" -M virt -nodefaults -device vhost-user-test-device,help >/dev/null 2>&1
+    "$1" -M virt -nodefaults -device vhost-user-test-device,help 2>/dev/null | grep virtio-id= >/dev/null
 }
 
 # qemu_judge DIRECTORY: looks at the QEMU programs of a directory. Prints `wanted`, `accepted`, `old` or `none`, and
@@ -64,7 +64,7 @@ qemu_is_set_up() {
         [ "$(qemu_version "$(qemu_wrapper "$arch")")" = "$qemu_release" ] || return 1
     done
     say_ready "QEMU $qemu_release: ready"
-    qemu_warn "$qemu_judged" "$qemu_release"
+    [ -n "${quiet:-}" ] || qemu_warn "$qemu_judged" "$qemu_release"
 }
 
 # qemu_warn JUDGED VERSION: what this QEMU cannot do.
@@ -131,7 +131,7 @@ qemu_set_up() {
         return
     fi
     reason=$apt_problem
-    say "  cannot unpack one: $reason"
+    say "  no QEMU could be unpacked: $reason"
 
     if [ "$judged" = accepted ]; then
         qemu_use accepted "$version" "$system"
@@ -158,25 +158,35 @@ qemu_set_up() {
 
 # qemu_unpack: takes QEMU from the first Debian suite that has a good one. In `apt_problem` why not.
 qemu_unpack() {
-    local suite fresh=$qemu_unpacked.new judged version
+    local suite
     apt_available || return 1
     for suite in "${qemu_suites[@]}"; do
-        say "  reading the package lists of $suite"
-        apt_open "$suite" || continue
-        say "  downloading QEMU and all it needs (about 45 MB, 210 MB unpacked)"
-        rm -rf "$fresh"
-        apt_unpack "$fresh" qemu-system-arm qemu-system-riscv opensbi || continue
-        rm -rf "$qemu_unpacked" "$qemu_stamp"
-        mv "$fresh" "$qemu_unpacked"
-        qemu_write_unpacked_wrappers || continue
-        read -r judged version < <(qemu_judge "$tools/bin")
-        if [ "$judged" = wanted ]; then
-            qemu_write_stamp "$judged" "$version"
+        if qemu_unpack_from "$suite"; then
             return
         fi
-        apt_problem="the QEMU of $suite (${version:-none}) is not $qemu_wanted or later"
+        say "  $apt_problem"
     done
+    apt_problem="no suite had one, see above"
     return 1
+}
+
+# qemu_unpack_from SUITE
+qemu_unpack_from() {
+    local fresh=$qemu_unpacked.new judged version
+    say "  reading the package lists of $1"
+    apt_open "$1" || return 1
+    say "  downloading QEMU and all it needs (about 45 MB, 210 MB unpacked)"
+    rm -rf "$fresh"
+    apt_unpack "$fresh" qemu-system-arm qemu-system-riscv opensbi || return 1
+    rm -rf "$qemu_unpacked" "$qemu_stamp"
+    mv "$fresh" "$qemu_unpacked"
+    qemu_write_unpacked_wrappers || return 1
+    read -r judged version < <(qemu_judge "$tools/bin")
+    if [ "$judged" != wanted ]; then
+        apt_problem="the QEMU of $1 (${version:-none}) is not $qemu_wanted or later"
+        return 1
+    fi
+    qemu_write_stamp "$judged" "$version"
 }
 
 # The wrapper finds its folder at run time, so that the project can be moved.
