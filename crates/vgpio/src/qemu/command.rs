@@ -119,13 +119,13 @@ impl QemuCommand {
         // The device's process must see the guest's memory.
         add(&["-m", &format!("{memory}M")]);
         add(&["-object", &format!("memory-backend-memfd,id=mem,size={memory}M,share=on")]);
-        add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        add(&["-nodefaults", "-no-user-config", "-display", "none"]);
         // With it the guest's result becomes QEMU's exit status, where the board has nothing of its own for that.
         add(&["-semihosting-config", "enable=on,target=native"]);
         match self.console {
             Console::Terminal => {
                 add(&["-chardev", "stdio,id=console,mux=on,signal=on"]);
-                add(&["-serial", "chardev:console", "-mon", "chardev=console,mode=readline"]);
+                add(&["-serial", "chardev:console", "-monitor", "chardev:console"]);
             }
             Console::Pipe => {
                 add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console", "-monitor", "none"]);

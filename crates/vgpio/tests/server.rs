@@ -1,0 +1,368 @@
+//! The device behind its socket, against a front end whose every byte is written here.
+#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "helpers of tests fail like tests")]
+
+mod front_end;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use front_end::{Buffer, EVENT_INDEX, FrontEnd, LONG, MODERN, NEXT, WRITE};
+use gpio_model::observe::Activity;
+use gpio_model::{draft, ratified};
+use tempfile::TempDir;
+use vgpio::chip::Chip;
+use vgpio::record::trace::Trace;
+use vgpio::server::{self, Handle, Options};
+use vgpio::world::{Place, World};
+use virtio_gpio::messages::{Direction, Level, LineId};
+
+/// `VIRTIO_GPIO_F_IRQ`.
+const INTERRUPTS: u64 = 1;
+/// The queues of the ratified protocol, and those of the draft.
+const REQUESTS: usize = 0;
+const EVENTS: usize = 1;
+const RECEIVE: usize = 0;
+const TRANSMIT: usize = 1;
+
+struct Bench {
+    server: Handle,
+    trace: Trace,
+    socket: PathBuf,
+    _folder: TempDir,
+}
+
+fn serve(chip: Chip) -> Bench {
+    serve_world(World::new(vec![chip]), false)
+}
+
+fn serve_world(mut world: World, persistent: bool) -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let trace = Trace::default();
+    world.watch(trace.clone());
+    let server = server::start(world, &Options { sockets: vec![socket.clone()], persistent }).unwrap();
+    Bench { server, trace, socket, _folder: folder }
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn ratified() -> Chip {
+    Chip::ratified(names(&["led", "", "in", ""]), ratified::Options::default()).unwrap()
+}
+
+fn drafted() -> Chip {
+    Chip::draft(names(&["led", "", "in", ""]), draft::Options::default()).unwrap()
+}
+
+fn line(line: u16) -> Place {
+    Place { chip: 0, line: LineId(line) }
+}
+
+#[test]
+fn configuration_is_as_long_as_asked_for() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN | INTERRUPTS);
+    assert_eq!(front_end.config(0, 8), [4, 0, 0, 0, 9, 0, 0, 0]);
+    assert_eq!(front_end.config(4, 4), [9, 0, 0, 0]);
+    assert_eq!(front_end.config(0, 12), [4, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(front_end.config(200, 2), [0, 0]);
+}
+
+#[test]
+fn requests_reach_the_world_and_answers_have_their_length() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+    let requests = &mut front_end.queues[REQUESTS];
+    assert_eq!(requests.request([5, 0, 0, 0, 1, 0, 0, 0]), [0, 0]);
+    assert_eq!(requests.request([3, 0, 0, 0, 1, 0, 0, 0]), [0, 0]);
+    assert_eq!(requests.request([4, 0, 0, 0, 0, 0, 0, 0]), [0, 1]);
+    let level = bench.server.with(|world, _| world.level(line(0)).unwrap()).unwrap();
+    assert_eq!(level, Level::High);
+    bench
+        .trace
+        .wait_for(LONG, |records| {
+            records.iter().find_map(|record| match record.activity {
+                Activity::Changed(change) if change.new_level() == Some(Level::High) => Some(change.after.direction),
+                _ => None,
+            })
+        })
+        .map(|direction| assert_eq!(direction, Direction::Output))
+        .unwrap();
+}
+
+#[test]
+fn messages_may_be_spread_over_descriptors_in_any_way() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+    let requests = &mut front_end.queues[REQUESTS];
+    let parts = [
+        Buffer::Readable(&[1, 0, 0]),
+        Buffer::Readable(&[0, 0, 0, 0, 0]),
+        Buffer::Writable(1),
+        Buffer::Writable(3),
+        Buffer::Writable(50),
+    ];
+    requests.send(0, &parts);
+    assert_eq!(requests.used(), (0, 10));
+    assert_eq!(requests.read(2), [0, 0xaa]);
+    assert_eq!(requests.read(3), *b"led\xaa");
+    assert_eq!(requests.read(4), *b"\0\0in\0\0\xaa");
+}
+
+#[test]
+fn edge_travels_along_the_wire_into_an_event_buffer() {
+    let mut world = World::new(vec![ratified()]);
+    world.wire(line(0), line(2)).unwrap();
+    let bench = serve_world(world, false);
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN | INTERRUPTS);
+    let [requests, events] = &mut front_end.queues;
+    assert_eq!(requests.request([3, 0, 0, 0, 1, 0, 0, 0]), [0, 0]);
+    assert_eq!(requests.request([3, 0, 2, 0, 2, 0, 0, 0]), [0, 0]);
+    assert_eq!(requests.request([6, 0, 2, 0, 1, 0, 0, 0]), [0, 0]);
+    events.send(4, &[Buffer::Readable(&[2, 0]), Buffer::Writable(1)]);
+    assert_eq!(requests.request([5, 0, 0, 0, 1, 0, 0, 0]), [0, 0]);
+    assert_eq!(events.used(), (4, 1));
+    assert_eq!(events.read(5), [1, 0xaa], "one byte: an interrupt happened");
+    assert_eq!(requests.request([6, 0, 2, 0, 0, 0, 0, 0]), [0, 0]);
+    events.send(4, &[Buffer::Readable(&[2, 0]), Buffer::Writable(1)]);
+    assert_eq!(events.used(), (4, 1));
+    assert_eq!(events.read(5), [0, 0xaa], "none happened");
+}
+
+#[test]
+fn what_a_batch_changes_runs_along_the_wires_request_by_request() {
+    let mut world = World::new(vec![ratified()]);
+    world.wire(line(0), line(2)).unwrap();
+    let bench = serve_world(world, false);
+    bench.server.with(|world, _| world.chip_mut(0).unwrap().set_stalled(true)).unwrap();
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+    let requests = &mut front_end.queues[REQUESTS];
+    let batch =
+        [[3, 0, 0, 0, 1, 0, 0, 0], [5, 0, 0, 0, 1, 0, 0, 0], [4, 0, 2, 0, 0, 0, 0, 0], [5, 0, 0, 0, 0, 0, 0, 0]];
+    for (request, head) in batch.iter().zip([0, 2, 4, 6]) {
+        requests.send(head, &[Buffer::Readable(request), Buffer::Writable(2)]);
+    }
+    bench.server.with(|world, _| world.chip_mut(0).unwrap().set_stalled(false)).unwrap();
+    for head in [0, 2, 4, 6] {
+        assert_eq!(requests.used(), (head, 2), "in their order");
+    }
+    assert_eq!(requests.read(5), [0, 1], "between the two writes the wire was high");
+}
+
+#[test]
+fn a_stalled_device_answers_later() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+    bench.server.with(|world, _| world.chip_mut(0).unwrap().set_stalled(true)).unwrap();
+    let requests = &mut front_end.queues[REQUESTS];
+    requests.send(0, &[Buffer::Readable(&[2, 0, 0, 0, 0, 0, 0, 0]), Buffer::Writable(2)]);
+    // The device looks at its queues before it runs an errand's successor: after two errands it has seen the kick.
+    bench.server.with(|_, _| ()).unwrap();
+    bench.server.with(|_, _| ()).unwrap();
+    assert_eq!(requests.try_used(), None);
+    bench.server.with(|world, _| world.chip_mut(0).unwrap().set_stalled(false)).unwrap();
+    assert_eq!(requests.used(), (0, 2));
+}
+
+/// Each entry is something that no driver may do; the device must give the chain back if it can, and go on.
+#[test]
+fn broken_chains_come_back_and_do_no_harm() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN | INTERRUPTS);
+    let [requests, events] = &mut front_end.queues;
+    let good = [2, 0, 0, 0, 0, 0, 0, 0];
+
+    requests.send(0, &[Buffer::Readable(&good)]);
+    assert_eq!(requests.used(), (0, 0), "no room for an answer");
+    requests.send(0, &[Buffer::Writable(2)]);
+    assert_eq!((requests.used(), requests.read(0)), ((0, 2), [1, 0]), "no request");
+    requests.send(0, &[Buffer::Readable(&[0; 200]), Buffer::Writable(2)]);
+    assert_eq!((requests.used(), requests.read(1)), ((0, 2), [1, 0]), "a request of 200 bytes");
+    requests.send(0, &[Buffer::Readable(&good), Buffer::Writable(1)]);
+    assert_eq!((requests.used(), requests.read(1)), ((0, 1), [1]), "room for one byte");
+
+    let buffer = requests.buffer(0);
+    requests.set_descriptor(0, buffer, 8, NEXT, 0);
+    requests.offer(0);
+    assert_eq!(requests.used(), (0, 0), "a chain that bites its tail");
+    requests.set_descriptor(0, buffer, 8, NEXT, 9999);
+    requests.offer(0);
+    assert_eq!(requests.used(), (0, 0), "a next descriptor outside the table");
+    requests.set_descriptor(0, 0, 8, NEXT, 1);
+    requests.set_descriptor(1, buffer, 2, WRITE, 0);
+    requests.offer(0);
+    assert_eq!((requests.used(), requests.read(0)), ((0, 2), [1, 0]), "a request outside the memory");
+    requests.set_descriptor(0, buffer, 8, NEXT, 1);
+    requests.set_descriptor(1, u64::MAX - 1, 2, WRITE, 0);
+    requests.offer(0);
+    assert_eq!(requests.used(), (0, 0), "room outside the memory");
+    requests.set_descriptor(0, buffer, u32::MAX, NEXT, 1);
+    requests.set_descriptor(1, buffer, u32::MAX, WRITE, 0);
+    requests.offer(0);
+    assert_eq!(requests.used().0, 0, "buffers larger than the memory");
+
+    events.send(0, &[Buffer::Readable(&[0xff, 0xff]), Buffer::Writable(1)]);
+    assert_eq!((events.used(), events.read(1)), ((0, 1), [0]), "no such line");
+    events.send(0, &[Buffer::Readable(&[0, 0])]);
+    assert_eq!(events.used(), (0, 0), "no room for the status");
+
+    // There is nothing to give back for a head that does not exist.
+    requests.offer(9999);
+    assert_eq!(requests.request([2, 0, 0, 0, 0, 0, 0, 0]), [0, 0], "and the device still works");
+    assert_eq!(requests.request([2, 0, 0xff, 0xff, 0, 0, 0, 0]), [1, 0]);
+}
+
+#[test]
+fn a_pause_keeps_the_lines_and_a_new_driver_begins_anew() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN | INTERRUPTS);
+    assert_eq!(front_end.queues[REQUESTS].request([3, 0, 2, 0, 2, 0, 0, 0]), [0, 0]);
+    assert_eq!(front_end.queues[REQUESTS].request([6, 0, 2, 0, 3, 0, 0, 0]), [0, 0]);
+    front_end.queues[EVENTS].send(0, &[Buffer::Readable(&[2, 0]), Buffer::Writable(1)]);
+    bench
+        .trace
+        .wait_for(LONG, |records| {
+            records.iter().find(|record| record.activity == Activity::Unmasked(LineId(2))).copied()
+        })
+        .unwrap();
+
+    let positions = front_end.stop();
+    assert_eq!(positions, [2, 1]);
+    front_end.start(positions);
+    assert_eq!(front_end.queues[REQUESTS].request([2, 0, 2, 0, 0, 0, 0, 0]), [0, 2], "after a pause");
+    bench.server.with(|world, now| world.drive(now, line(2), Some(Level::High)).unwrap()).unwrap();
+    assert_eq!(front_end.queues[EVENTS].used(), (0, 1), "the pair of before the pause");
+
+    front_end.stop();
+    front_end.forget();
+    front_end.start([0, 0]);
+    assert_eq!(front_end.queues[REQUESTS].request([2, 0, 2, 0, 0, 0, 0, 0]), [0, 0], "a new driver");
+}
+
+#[test]
+fn what_is_sent_before_the_queues_are_enabled_is_not_lost() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+    let positions = front_end.stop();
+    front_end.queues[REQUESTS].send(0, &[Buffer::Readable(&[2, 0, 0, 0, 0, 0, 0, 0]), Buffer::Writable(2)]);
+    front_end.start(positions);
+    assert_eq!(front_end.queues[REQUESTS].used(), (0, 2));
+}
+
+#[test]
+fn event_index_holds_with_wrapping_counters() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN | EVENT_INDEX);
+    let requests = &mut front_end.queues[REQUESTS];
+    for round in 0..70_000u32 {
+        requests.want_interrupt_after_next();
+        let answer = requests.request([5, 0, 0, 0, u8::from(round % 2 == 0), 0, 0, 0]);
+        assert_eq!(answer, [0, 0], "round {round}");
+    }
+}
+
+#[test]
+fn draft_replies_wait_for_a_receive_buffer() {
+    let bench = serve(drafted());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+    assert_eq!(front_end.config(0, 8), [1, 0, 4, 0, 9, 0, 0, 0]);
+    assert_eq!(front_end.config(0x40, 9), *b"led\0\0in\0\0");
+    let message = [3, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0];
+    front_end.queues[TRANSMIT].send(0, &[Buffer::Readable(&message)]);
+    assert_eq!(front_end.queues[TRANSMIT].used(), (0, 0));
+    let receive = &mut front_end.queues[RECEIVE];
+    receive.send(2, &[Buffer::Writable(8)]);
+    receive.send(3, &[Buffer::Writable(300)]);
+    receive.send(4, &[Buffer::Writable(8)]);
+    assert_eq!(receive.used(), (2, 8));
+    assert_eq!(receive.used(), (3, 8));
+    assert_eq!(receive.read(2), [3, 0x80, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(receive.read(3), [5, 0x80, 0, 0, 1, 0, 0, 0]);
+    bench.server.with(|world, now| world.drive(now, line(2), Some(Level::High)).unwrap()).unwrap();
+    assert_eq!(receive.used(), (4, 8));
+    assert_eq!(receive.read(4), [0x11, 0, 2, 0, 1, 0, 0, 0], "a level without a question");
+}
+
+#[test]
+fn draft_in_its_original_form_loses_what_has_no_buffer() {
+    let options = draft::Options { lose_without_buffer: true, ..draft::Options::default() };
+    let bench = serve(Chip::draft(names(&["", ""]), options).unwrap());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+    front_end.queues[TRANSMIT].send(0, &[Buffer::Readable(&[3, 0, 0, 0, 1, 0, 0, 0])]);
+    assert_eq!(front_end.queues[TRANSMIT].used(), (0, 0));
+    bench
+        .trace
+        .wait_for(LONG, |records| records.iter().find(|record| matches!(record.activity, Activity::Lost(_))).copied())
+        .unwrap();
+    front_end.queues[RECEIVE].send(2, &[Buffer::Writable(8)]);
+    front_end.queues[TRANSMIT].send(0, &[Buffer::Readable(&[5, 0, 0, 0, 0, 0, 0, 0])]);
+    assert_eq!(front_end.queues[RECEIVE].used(), (2, 8));
+    assert_eq!(
+        front_end.queues[RECEIVE].read(2),
+        [5, 0x80, 0, 0, 1, 0, 0, 0],
+        "the first one was executed all the same"
+    );
+}
+
+#[test]
+fn server_ends_with_its_front_end_and_removes_its_socket() {
+    let bench = serve(ratified());
+    assert!(!bench.server.was_connected());
+    let front_end = FrontEnd::connect(&bench.socket, MODERN);
+    assert!(bench.server.was_connected());
+    drop(front_end);
+    bench.server.wait();
+    assert!(!bench.socket.exists());
+}
+
+#[test]
+fn persistent_server_serves_again() {
+    let bench = serve_world(World::new(vec![ratified()]), true);
+    for _ in 0..2 {
+        let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+        assert_eq!(front_end.queues[REQUESTS].request([2, 0, 0, 0, 0, 0, 0, 0]), [0, 0]);
+        assert_eq!(front_end.queues[REQUESTS].request([3, 0, 0, 0, 2, 0, 0, 0]), [0, 0]);
+    }
+    bench.server.stop();
+    assert!(!bench.socket.exists());
+}
+
+#[test]
+fn socket_in_use_is_refused_and_a_stale_one_replaced() {
+    let bench = serve(ratified());
+    let options = Options { sockets: vec![bench.socket.clone()], persistent: false };
+    let error = server::start(World::new(vec![ratified()]), &options).unwrap_err().to_string();
+    assert!(error.contains("in use"), "{error}");
+    let stale = bench.socket.with_file_name("stale");
+    drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
+    let options = Options { sockets: vec![stale.clone()], persistent: false };
+    server::start(World::new(vec![ratified()]), &options).unwrap().stop();
+    assert!(!stale.exists());
+}
+
+#[test]
+fn world_goes_on_by_itself() {
+    let mut world = World::new(vec![ratified()]);
+    let button = vgpio::world::Button {
+        place: line(2),
+        first: Duration::from_millis(1),
+        pressed: Duration::from_millis(1),
+        released: Duration::from_millis(1),
+    };
+    world.button(button).unwrap();
+    let bench = serve_world(world, false);
+    bench
+        .trace
+        .wait_for(LONG, |records| {
+            let edges = records.iter().filter_map(|record| match record.activity {
+                Activity::Changed(change) => change.new_level(),
+                _ => None,
+            });
+            let edges: Vec<_> = edges.take(4).collect();
+            (edges.len() == 4).then_some(edges)
+        })
+        .map(|edges| assert_eq!(edges, [Level::High, Level::Low, Level::High, Level::Low]))
+        .unwrap();
+}
