@@ -441,8 +441,10 @@ fn strict_devices_refuse_what_the_text_leaves_open() {
     assert_eq!(set_value(&mut device, 0, 1), OK);
     assert_eq!(set_direction(&mut device, 0, 1), OK);
     assert_eq!(level(&mut device, 0), [0, 1]);
+    assert_eq!(set_type(&mut device, 1, RISING), ERR, "no direction yet");
     assert_eq!(set_direction(&mut device, 1, 2), OK);
     assert_eq!(set_type(&mut device, 1, NONE), ERR);
+    assert_eq!(set_type(&mut device, 1, HIGH_LEVEL), ERR);
     assert_eq!(set_type(&mut device, 1, RISING), OK);
     assert_eq!(set_type(&mut device, 1, RISING), ERR);
 }

@@ -24,14 +24,16 @@ pub struct Quirks {
     pub output_needs_value: bool,
     /// `SET_IRQ_TYPE` with the type that the line already has is an error; so is NONE on a line without a type.
     pub same_type_is_error: bool,
-    /// `GET_VALUE` is an error for a line without a direction.
-    pub level_needs_direction: bool,
+    /// `GET_VALUE` and `SET_IRQ_TYPE` are errors for a line without a direction.
+    pub needs_direction: bool,
+    /// `SET_IRQ_TYPE` with a level type is an error.
+    pub edges_only: bool,
 }
 
 impl Quirks {
     /// As strict as rust-vmm's `vhost-device-gpio`.
     pub const VHOST_DEVICE: Self =
-        Self { output_needs_value: true, same_type_is_error: true, level_needs_direction: true };
+        Self { output_needs_value: true, same_type_is_error: true, needs_direction: true, edges_only: true };
 }
 
 /// What can be chosen about a device.
@@ -225,9 +227,12 @@ impl<O: Observer> Device<O> {
                 }
                 done.change = self.bank.set_direction(line, direction)?;
             }
-            Request::GetValue(_) if quirks.level_needs_direction && state.direction == Direction::None => {
+            Request::GetValue(_) | Request::SetInterruptType(..)
+                if quirks.needs_direction && state.direction == Direction::None =>
+            {
                 return Err(Refused);
             }
+            Request::SetInterruptType(_, kind) if quirks.edges_only && kind.is_level() => return Err(Refused),
             Request::GetValue(_) => done.value = state.level().bit(),
             Request::SetValue(_, level) => done.change = self.bank.set_latch(line, level)?,
             Request::SetInterruptType(_, kind) => {
