@@ -1,0 +1,65 @@
+//! The linker's symbols. No other file declares them; `linker.ld` explains them.
+
+use core::ptr::NonNull;
+
+use super::fixups::Fixup;
+use crate::memory::regions::Region;
+use crate::memory::translation::Table;
+use crate::platform::uart::UartKind;
+
+/// What a symbol is the address of.
+macro_rules! symbol {
+    ($symbol:ident) => {{
+        #[expect(unsafe_code, reason = "declares a symbol of the linker")]
+        unsafe extern "C" {
+            // Of no size: only the address means something.
+            safe static $symbol: [u8; 0];
+        }
+        &$symbol
+    }};
+}
+
+/// The addresses between two symbols.
+macro_rules! region {
+    ($start:ident, $end:ident) => {
+        Region::new(address(symbol!($start)), address(symbol!($end)))
+    };
+}
+
+fn address(symbol: &'static [u8; 0]) -> u64 {
+    symbol.as_ptr().addr() as u64
+}
+
+/// The image, stacks included.
+pub(crate) fn image() -> Region {
+    region!(image_start, image_end)
+}
+
+/// The first translation table.
+pub(crate) fn root_table() -> NonNull<Table> {
+    NonNull::from_ref(symbol!(root_table)).cast()
+}
+
+/// The unmapped page below each stack, with the stack's name.
+pub(crate) fn stack_guards() -> [(Region, &'static str); 3] {
+    [
+        (region!(main_stack_guard, main_stack_start), "main"),
+        (region!(exception_stack_guard, exception_stack_start), "exception"),
+        (region!(emergency_stack_guard, emergency_stack_start), "emergency"),
+    ]
+}
+
+/// The console of the board's memory.x, for as long as no device tree has named one.
+pub(crate) fn board_console() -> (UartKind, u64) {
+    let kind = if address(symbol!(board_console_is_16550)) == 0 { UartKind::Pl011 } else { UartKind::Ns16550 };
+    (kind, address(symbol!(board_console_base)))
+}
+
+/// The instructions that may fault.
+#[expect(unsafe_code, reason = "reads a table that the linker collected")]
+pub(crate) fn fixups() -> &'static [Fixup] {
+    let start = symbol!(fixup_start).as_ptr().cast::<Fixup>();
+    let size = region!(fixup_start, fixup_end).size() as usize;
+    // SAFETY: the link script collects `Fixup`s, and nothing else, between the two symbols, aligned, in read-only memory.
+    unsafe { core::slice::from_raw_parts(start, size / size_of::<Fixup>()) }
+}
