@@ -446,10 +446,13 @@ impl<'a, P: Platform> Core<'a, P> {
 
     // --- events ---------------------------------------------------------------------------------------------------
 
-    pub(super) fn next_event(&mut self) -> Option<Event> {
+    /// Takes an event. Lines that waited for its room are armed again by that: nobody else may look for long.
+    pub(super) fn next_event(&mut self, now: Instant) -> Option<Event> {
         let was_full = self.events.room() == 0;
         let event = self.events.pop()?;
-        self.line_work |= was_full;
+        if was_full {
+            self.finish_round(now);
+        }
         Some(event)
     }
 

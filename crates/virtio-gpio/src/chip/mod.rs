@@ -217,7 +217,8 @@ impl<'a, P: Platform> Chip<'a, P> {
 
     /// The next event of a watched line.
     pub fn next_event(&self) -> Option<Event> {
-        self.with(Core::next_event)
+        let now = self.clock.now();
+        self.with(|core| core.next_event(now))
     }
 
     /// The next thing that the application should hear of the device.
@@ -251,15 +252,18 @@ impl<'a, P: Platform> Chip<'a, P> {
                 submitted
             });
             match submitted {
-                // All slots taken: wait until a request ends.
-                Err(Error::Busy) if now < deadline => {
-                    self.poll();
-                    self.clock.wait(deadline, &|| self.with(|core| !core.has_news()));
-                }
+                Err(Error::Busy) if now < deadline => self.wait_for_slot(deadline),
                 Err(error) => return Err(error),
                 Ok(submitted) => return self.wait(submitted),
             }
         }
+    }
+
+    /// All request slots are taken: waits until one may be free, until something is due, or until the deadline.
+    fn wait_for_slot(&self, deadline: Instant) {
+        self.poll();
+        let wake = self.next_deadline().map_or(deadline, |due| due.min(deadline));
+        self.clock.wait(wake, &|| self.with(|core| !core.has_news() && !core.requests.has_free_slot()));
     }
 
     fn wait(&self, submitted: Submitted) -> Result<Value, Error> {

@@ -153,6 +153,11 @@ impl<'a> RequestTable<'a> {
         Some(Ticket { slot: number, generation: slot.generation })
     }
 
+    /// Whether [`begin`](Self::begin) would find a slot.
+    pub(crate) fn has_free_slot(&self) -> bool {
+        self.slots.iter().any(|slot| slot.phase == Phase::Free)
+    }
+
     /// The request that has waited longest for room.
     pub(crate) fn next_queued(&self) -> Option<u16> {
         if self.queued == 0 {
