@@ -19,6 +19,7 @@ use interrupt::Interrupt;
 
 /// Where a device is stricter than the specification asks for. The default is as lenient as it allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own, to be switched alone")]
 pub struct Quirks {
     /// `SET_DIRECTION` to output is an error before the first `SET_VALUE`.
     pub output_needs_value: bool,
