@@ -158,6 +158,11 @@ impl<'a, P: Platform> Core<'a, P> {
         }
         let times = self.times(now);
         let ticket = self.requests.begin(operation, line_slot, line, owner, times).ok_or(Error::Busy)?;
+        if matches!(operation, Operation::SetInput | Operation::SetOutput(_))
+            && let Some(record) = self.lines.get_mut(line_slot)
+        {
+            record.told = true;
+        }
         self.send_queued();
         Ok(Submitted::Ticket(ticket))
     }
@@ -230,6 +235,8 @@ impl<'a, P: Platform> Core<'a, P> {
         }
         let overdue = self.requests.next_due().is_some_and(|due| now >= due);
         if self.drain(now) && overdue {
+            // Where the interrupt is edge-triggered and its line still up, no new edge comes until it is acknowledged.
+            let _ = self.transport.acknowledge_interrupt();
             self.odd(Oddity::LostInterrupt);
         }
         while self.health.has_live_device()
@@ -320,6 +327,7 @@ impl<'a, P: Platform> Core<'a, P> {
         }
         let Some((request, awaited)) = self.requests.answered(slot) else { return };
         self.strikes = 0;
+        self.health.heard(now);
         // A line that answers only while it is restored has not made up for its time-outs.
         if request.owner != Owner::Restore
             && let Some(record) = self.record_of(&request)
@@ -330,12 +338,19 @@ impl<'a, P: Platform> Core<'a, P> {
             self.odd(Oddity::LateAnswer(request.line));
         }
         if result.is_ok() {
-            if awaited && self.dialect.has_step_after(request.operation, request.step) {
+            if !self.dialect.has_step_after(request.operation, request.step) {
+                self.apply(request.operation, request.line_slot, request.line);
+            } else if awaited {
                 self.requests.continue_with_step(slot, request.step.saturating_add(1));
                 self.send_queued();
                 return;
             }
-            self.apply(request.operation, request.line_slot, request.line);
+        }
+        if let Ok(Value::Level(level)) = result
+            && let Some(record) = self.record_of(&request)
+        {
+            // In the order of arrival: a level message of the draft that follows is newer.
+            record.note_level(level);
         }
         if awaited {
             self.finished(slot, &request, result, now);
@@ -364,7 +379,10 @@ impl<'a, P: Platform> Core<'a, P> {
         };
         match operation {
             Operation::SetInput => record.usage = Use::Input,
-            Operation::Release => record.usage = Use::Unconfigured,
+            Operation::Release => {
+                record.usage = Use::Unconfigured;
+                record.told = false;
+            }
             Operation::SetOutput(level) | Operation::SetValue(level) => record.usage = Use::Output(level),
             Operation::SetInterruptType(kind) => {
                 record.interrupt = kind;
@@ -383,6 +401,11 @@ impl<'a, P: Platform> Core<'a, P> {
     fn timed_out(&mut self, slot: u16, sent: Instant, now: Instant) {
         let Some(request) = self.requests.get(slot).copied() else { return };
         self.statistics.timeouts = self.statistics.timeouts.wrapping_add(1);
+        if !self.requests.is_unanswered(slot) {
+            // It never had its turn: that says nothing about its line, and of the device others tell.
+            self.finished(slot, &request, Err(Error::Timeout), now);
+            return;
+        }
         if let Some(record) = self.record_of(&request) {
             record.strikes = record.strikes.saturating_add(1);
         }
@@ -520,13 +543,43 @@ impl<'a, P: Platform> Core<'a, P> {
         }
     }
 
+    /// Ends the use of a line without waiting. What cannot be sent at once is sent when there is a free request slot.
+    pub(super) fn forget(&mut self, line_slot: u16, now: Instant) {
+        self.lines.leave(line_slot);
+        self.serve_leaving(line_slot, now);
+        self.notify();
+    }
+
+    /// Sends the messages that end the use of a line; their answers are nobody's. A reset makes them needless, and a
+    /// line or a device that was given up would not answer.
+    fn serve_leaving(&mut self, line_slot: u16, now: Instant) {
+        while let Some(record) = self.lines.get_mut(line_slot)
+            && !record.lost
+            && !self.health.has_failed()
+            && let Some(operation) = record.owed_at_end()
+        {
+            if !self.health.is_running() || self.request(line_slot, operation, Owner::Nobody, now).is_err() {
+                self.line_work = true;
+                return;
+            }
+            if let Some(record) = self.lines.get_mut(line_slot) {
+                record.told_at_end(operation);
+            }
+        }
+        self.lines.release(line_slot);
+    }
+
     /// Queues a line's event buffer again and asks for its level, where that is owed and possible.
     fn serve_line(&mut self, line_slot: u16, now: Instant) {
         let Some(record) = self.lines.get(line_slot).copied() else { return };
+        if record.leaving() {
+            self.serve_leaving(line_slot, now);
+            return;
+        }
         if !record.watched() || !record.enabled {
             return;
         }
-        if record.pending > 0 && !record.asking {
+        if (record.pending > 0 || record.owes_level) && !record.asking {
             self.ask_level(line_slot, now);
         }
         let due = match record.rearm {
@@ -549,6 +602,7 @@ impl<'a, P: Platform> Core<'a, P> {
         let asked = self.request(line_slot, Operation::GetValue, Owner::EventLevel, now).is_ok();
         if let Some(record) = self.lines.get_mut(line_slot) {
             record.asking = asked;
+            record.owes_level = !asked;
         }
         self.line_work |= !asked;
     }
@@ -588,6 +642,8 @@ impl<'a, P: Platform> Core<'a, P> {
         }
         let Some(mut level) = record.last.or(read.map(|level| if events % 2 == 0 { level } else { level.toggled() }))
         else {
+            // A device that has never told the level: which way the edges went is not known.
+            self.statistics.dropped_events = self.statistics.dropped_events.wrapping_add(events.into());
             return;
         };
         for _ in 0..events {
@@ -620,7 +676,11 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// The draft: the device reports every level, and the driver makes of it what was asked for.
     fn level_changed(&mut self, line: LineId, level: Level, now: Instant) {
-        let watched = self.lines.find(line).filter(|&slot| self.lines.get(slot).is_some_and(LineSlot::watched));
+        let found = self.lines.find(line);
+        if let Some(record) = found.and_then(|slot| self.lines.get_mut(slot)) {
+            record.note_level(level);
+        }
+        let watched = found.filter(|&slot| self.lines.get(slot).is_some_and(LineSlot::watched));
         let Some(line_slot) = watched else {
             self.odd(Oddity::UnwatchedLevel(line));
             return;
@@ -664,12 +724,10 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// The first look at a line that is now watched. A level-triggered line of the draft fires by the level that was
     /// just read; all others wait for the device.
-    pub(super) fn start_watching(&mut self, line_slot: u16, level: Option<Level>, now: Instant) {
+    pub(super) fn start_watching(&mut self, line_slot: u16, now: Instant) {
         self.serve_line(line_slot, now);
-        let level_triggered = self.lines.get(line_slot).is_some_and(|record| record.interrupt.is_level());
-        if let Some(level) = level
-            && level_triggered
-        {
+        let level_triggered = self.lines.get(line_slot).filter(|record| record.interrupt.is_level());
+        if let Some(level) = level_triggered.and_then(|record| record.last) {
             self.level_seen(line_slot, level, now);
         }
         self.notify();

@@ -101,7 +101,7 @@ pub struct Statistics {
     pub interrupts: u64,
     /// Events delivered.
     pub events: u64,
-    /// Events dropped because the application did not take them.
+    /// Events dropped because the application did not take them, or because the device does not tell levels.
     pub dropped_events: u64,
     /// Requests without an answer by their deadline.
     pub timeouts: u64,

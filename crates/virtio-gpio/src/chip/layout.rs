@@ -15,6 +15,8 @@ pub(crate) struct DmaLayout {
     pub(crate) second: Option<QueueLayout>,
     pub(crate) second_base: usize,
     stride: usize,
+    /// Lines in use at once that there are event buffers for.
+    pub(crate) lines: u16,
     requests: usize,
     events: usize,
     pub(crate) names: usize,
@@ -51,6 +53,7 @@ impl DmaLayout {
             second,
             second_base,
             stride,
+            lines,
             requests: request_base,
             events,
             names,

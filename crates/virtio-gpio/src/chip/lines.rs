@@ -1,6 +1,7 @@
 //! The lines in use: what the application wants of each, which is also what is restored after a reset.
 
 use crate::clock::Instant;
+use crate::dialect::Operation;
 use crate::messages::{InterruptType, Level, LineId};
 
 /// How a line is configured, as far as the device has confirmed it.
@@ -17,6 +18,8 @@ enum Holder {
     Nobody,
     /// Released, but the device still has the event buffer that belongs to the slot.
     Device,
+    /// Released, but the messages that end the use could not be sent yet.
+    Leaving,
     Application,
 }
 
@@ -27,6 +30,8 @@ pub struct LineSlot {
     holder: Holder,
     pub(crate) line: LineId,
     pub(crate) usage: Use,
+    /// The device was told to configure the line, whether it has confirmed that or not.
+    pub(crate) told: bool,
     /// The interrupt type that the device has been told; `None` when the line is not watched.
     pub(crate) interrupt: InterruptType,
     /// The device has confirmed that type since its last reset.
@@ -39,6 +44,8 @@ pub struct LineSlot {
     pub(crate) last: Option<Level>,
     /// Events that came since the level was last asked for, and wait for the answer.
     pub(crate) pending: u8,
+    /// The level is to be asked for, event or not.
+    pub(crate) owes_level: bool,
     /// A question for the level is under way.
     pub(crate) asking: bool,
     /// The next answer is the level after a reset.
@@ -70,12 +77,14 @@ impl LineSlot {
         holder: Holder::Nobody,
         line: LineId(0),
         usage: Use::Unconfigured,
+        told: false,
         interrupt: InterruptType::None,
         enabled: false,
         armed: false,
         rearm: Rearm::No,
         last: None,
         pending: 0,
+        owes_level: false,
         asking: false,
         after_reset: false,
         empty_events: 0,
@@ -89,9 +98,40 @@ impl LineSlot {
         self.holder == Holder::Application
     }
 
+    /// Whether the line was released, and the device is still to hear of it.
+    pub(crate) fn leaving(&self) -> bool {
+        self.holder == Holder::Leaving
+    }
+
+    /// The next message that ends the use of a line: first its interrupt, then its direction (VIRTIO 1.2, 5.18.6.8).
+    pub(crate) fn owed_at_end(&self) -> Option<Operation> {
+        if self.interrupt == InterruptType::None {
+            (self.told || self.usage != Use::Unconfigured).then_some(Operation::Release)
+        } else {
+            Some(Operation::SetInterruptType(InterruptType::None))
+        }
+    }
+
+    /// That message was sent.
+    pub(crate) fn told_at_end(&mut self, operation: Operation) {
+        self.interrupt = InterruptType::None;
+        if operation == Operation::Release {
+            self.told = false;
+            self.usage = Use::Unconfigured;
+        }
+    }
+
     /// Whether events of the line are wanted.
     pub(crate) fn watched(&self) -> bool {
         self.in_use() && self.interrupt != InterruptType::None
+    }
+
+    /// Notes a level of a line that is not watched. It may be watched next: this is what its first edge will lead away
+    /// from.
+    pub(crate) fn note_level(&mut self, level: Level) {
+        if !self.watched() {
+            self.last = Some(level);
+        }
     }
 }
 
@@ -99,6 +139,8 @@ impl LineSlot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TakeError {
     InUse,
+    /// The device is still to hear that a line was released.
+    Leaving,
     Full,
 }
 
@@ -141,14 +183,26 @@ impl<'a> LineTable<'a> {
         if self.find(line).is_some() {
             return Err(TakeError::InUse);
         }
+        let mut leaving = self.slots.iter().filter(|slot| slot.leaving()).peekable();
+        let none = if leaving.peek().is_some() { TakeError::Leaving } else { TakeError::Full };
+        if leaving.any(|slot| slot.line == line) {
+            return Err(TakeError::Leaving);
+        }
         let held = |slot: &LineSlot| slot.holder == Holder::Device && slot.line == line;
         let number = (self.iter().find(|(_, slot)| held(slot)))
             .or_else(|| self.iter().find(|(_, slot)| slot.holder == Holder::Nobody))
             .map(|(number, _)| number)
-            .ok_or(TakeError::Full)?;
-        let slot = self.slots.get_mut(usize::from(number)).ok_or(TakeError::Full)?;
+            .ok_or(none)?;
+        let slot = self.slots.get_mut(usize::from(number)).ok_or(none)?;
         *slot = LineSlot { holder: Holder::Application, line, armed: slot.armed, ..LineSlot::EMPTY };
         Ok(number)
+    }
+
+    /// The application has no use for a line any more; the device is still to hear of it.
+    pub(crate) fn leave(&mut self, slot: u16) {
+        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+            slot.holder = Holder::Leaving;
+        }
     }
 
     /// Ends the use of a line.
@@ -170,15 +224,21 @@ impl<'a> LineTable<'a> {
     }
 
     /// The device was reset: it has no event buffers, knows no interrupt types, and owes no answers. A line that was
-    /// armed is to be armed again; one that waits for its consumer goes on waiting.
+    /// armed is to be armed again; one that waits for its consumer goes on waiting. One that was released needs no
+    /// message for that any more.
     pub(crate) fn device_was_reset(&mut self) {
         for number in 0..u16::try_from(self.slots.len()).unwrap_or(u16::MAX) {
             let was_armed = self.get(number).is_some_and(|slot| slot.armed || slot.rearm != Rearm::No);
             self.event_returned(number);
+            if self.get(number).is_some_and(LineSlot::leaving) {
+                self.release(number);
+            }
             if let Some(slot) = self.get_mut(number) {
                 slot.rearm = if was_armed { Rearm::Soon } else { Rearm::No };
+                slot.told = false;
                 slot.enabled = false;
                 slot.pending = 0;
+                slot.owes_level = false;
                 slot.asking = false;
                 slot.empty_events = 0;
             }

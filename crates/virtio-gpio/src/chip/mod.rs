@@ -171,13 +171,21 @@ impl<'a, P: Platform> Chip<'a, P> {
         if line.0 >= self.info.lines {
             return Err(Error::NoSuchLine { line, lines: self.info.lines });
         }
-        let slot = self.with(|core| {
-            core.health.usable()?;
-            core.lines.take(line).map_err(|error| match error {
-                TakeError::InUse => Error::LineInUse(line),
-                TakeError::Full => Error::TooManyLines { limit: core.lines.capacity() },
-            })
-        })?;
+        let deadline = self.clock.now().after(self.info.timeout);
+        let slot = loop {
+            let taken = self.with(|core| {
+                core.health.usable()?;
+                core.lines.take(line).map_err(|error| match error {
+                    TakeError::InUse => Error::LineInUse(line),
+                    TakeError::Leaving => Error::Busy,
+                    TakeError::Full => Error::TooManyLines { limit: core.lines.capacity() },
+                })
+            });
+            match taken {
+                Err(Error::Busy) if self.clock.now() < deadline => self.wait_for_slot(deadline),
+                taken => break taken?,
+            }
+        };
         match self.run(slot, Operation::Acquire) {
             Ok(_) => Ok(Line::new(self, slot, line)),
             Err(error) => {
@@ -191,7 +199,8 @@ impl<'a, P: Platform> Chip<'a, P> {
     /// the device had raised it.
     ///
     /// To be called from the interrupt's handler. An edge-triggered interrupt is not lost: what comes after the
-    /// acknowledgement raises a new one.
+    /// acknowledgement raises a new one. What came before the interrupt was enabled does not: call this once when it
+    /// is.
     pub fn handle_interrupt(&self) -> bool {
         let now = self.clock.now();
         self.with(|core| core.handle_interrupt(now))
@@ -357,22 +366,16 @@ impl<P: Platform> Lines for Chip<'_, P> {
             }
         }
         // The level that the first edge leads away from. A device that refuses to tell it can still interrupt.
-        let level = match self.run(line_slot, Operation::GetValue) {
-            Ok(Value::Level(level)) => Some(level),
-            Err(error @ (Error::Timeout | Error::OutcomeUnknown | Error::Recovering | Error::ChipFailed)) => {
-                return Err(error);
-            }
-            _ => None,
-        };
-        self.with(|core| {
-            if let Some(record) = core.lines.get_mut(line_slot) {
-                record.last = level;
-                record.rearm = Rearm::Soon;
-            }
-        });
+        self.with(|core| core.lines.get_mut(line_slot).map(|record| record.last = None));
+        if let Err(error @ (Error::Timeout | Error::OutcomeUnknown | Error::Recovering | Error::ChipFailed)) =
+            self.run(line_slot, Operation::GetValue)
+        {
+            return Err(error);
+        }
+        self.with(|core| core.lines.get_mut(line_slot).map(|record| record.rearm = Rearm::Soon));
         self.run(line_slot, Operation::SetInterruptType(kind))?;
         let now = self.clock.now();
-        self.with(|core| core.start_watching(line_slot, level, now));
+        self.with(|core| core.start_watching(line_slot, now));
         Ok(())
     }
 
@@ -391,23 +394,8 @@ impl<P: Platform> Lines for Chip<'_, P> {
         })
     }
 
-    /// Ends the use of a line without waiting: the messages are sent, their answers are nobody's.
     fn forget(&self, line_slot: u16) {
         let now = self.clock.now();
-        self.with(|core| {
-            if let Some(record) = core.lines.get(line_slot).copied() {
-                let watched = record.interrupt != InterruptType::None;
-                let configured = record.usage != Use::Unconfigured;
-                for (wanted, operation) in
-                    [(watched, Operation::SetInterruptType(InterruptType::None)), (configured, Operation::Release)]
-                {
-                    if wanted && let Ok(Submitted::Ticket(ticket)) = core.submit(line_slot, operation, now) {
-                        core.requests.abandon(ticket);
-                    }
-                }
-                core.notify();
-            }
-            core.lines.release(line_slot);
-        });
+        self.with(|core| core.forget(line_slot, now));
     }
 }

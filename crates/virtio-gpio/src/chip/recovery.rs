@@ -72,8 +72,8 @@ pub(crate) struct Health {
     state: State,
     /// Tries since the device last worked for a while.
     tries: u32,
-    /// Since when it has not worked.
-    since: Instant,
+    /// Since when it has not answered.
+    silent_since: Instant,
     /// Since when it works.
     running_since: Instant,
 }
@@ -81,7 +81,7 @@ pub(crate) struct Health {
 impl Health {
     pub(super) const fn new() -> Self {
         let start = Instant::from_nanos(0);
-        Self { state: State::Running, tries: 0, since: start, running_since: start }
+        Self { state: State::Running, tries: 0, silent_since: start, running_since: start }
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -106,6 +106,11 @@ impl Health {
         }
     }
 
+    /// The device has answered something.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.silent_since = now;
+    }
+
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
             State::Pausing { until } | State::Resetting { until } => Some(until),
@@ -128,7 +133,7 @@ impl<P: Platform> Core<'_, P> {
             self.health.tries = 0;
         }
         if self.health.tries == 0 {
-            self.health.since = now;
+            self.health.silent_since = now;
             self.begin_reset(now);
         } else {
             self.try_failed(now);
@@ -146,7 +151,7 @@ impl<P: Platform> Core<'_, P> {
     fn try_failed(&mut self, now: Instant) {
         self.requests.fail_all(Error::OutcomeUnknown);
         self.health.tries = self.health.tries.saturating_add(1);
-        if now.since(self.health.since) >= PATIENCE || self.health.tries > MAX_TRIES {
+        if now.since(self.health.silent_since) >= PATIENCE || self.health.tries > MAX_TRIES {
             add_status(&self.transport, DeviceStatus::FAILED);
             self.health.state = State::Failed;
             self.tell(Notice::Failed);

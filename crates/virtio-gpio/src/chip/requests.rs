@@ -178,6 +178,11 @@ impl<'a> RequestTable<'a> {
         }
     }
 
+    /// Whether a request was sent and not answered.
+    pub(crate) fn is_unanswered(&self, slot: u16) -> bool {
+        self.get(slot).is_some_and(|slot| slot.unanswered)
+    }
+
     /// Requests that were sent and not answered, also those that nobody waits for any more.
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = (u16, &RequestSlot)> {
         self.numbered().filter(|(_, slot)| slot.unanswered)

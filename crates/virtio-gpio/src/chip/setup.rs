@@ -118,7 +118,7 @@ pub struct Storage<'a> {
     pub descriptors: &'a mut [DescriptorSlot],
     /// As many as requests may be under way at once; at least 1, and no more than [`Sizes::requests`] are used.
     pub requests: &'a mut [RequestSlot],
-    /// As many as lines may be in use at once; the number that [`Sizes::new`] was told.
+    /// As many as lines may be in use at once; at least 1, and no more than [`Sizes::new`] was told are used.
     pub lines: &'a mut [LineSlot],
     /// As many as events may wait for the application; at least 1.
     pub events: &'a mut [EventSlot],
@@ -167,6 +167,8 @@ impl<'a, P: Platform> Chip<'a, P> {
         let second = second.get_mut(..layout.second.map_or(0, |second| second.size.get().into())).unwrap_or_default();
         let request_count = storage.requests.len().min(max_requests);
         let requests = storage.requests.get_mut(..request_count).unwrap_or_default();
+        let line_count = storage.lines.len().min(layout.lines.into());
+        let lines = storage.lines.get_mut(..line_count).unwrap_or_default();
         let dialect = Dialect::new(device.protocol, layout, first, second, options.draft_requests_in_flight);
         let mut info = Info {
             protocol: device.protocol,
@@ -184,7 +186,7 @@ impl<'a, P: Platform> Chip<'a, P> {
             parts.fence,
             dialect,
             RequestTable::new(requests),
-            LineTable::new(storage.lines),
+            LineTable::new(lines),
             EventQueue::new(storage.events),
             device.features,
             options,
