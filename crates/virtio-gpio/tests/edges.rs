@@ -70,7 +70,8 @@ fn events_carry_the_count_and_the_time_of_their_line() {
 /// The line is back before the driver has even looked: the second edge was latched, and none is lost.
 #[test]
 fn a_pulse_faster_than_the_driver_is_two_edges() {
-    for (first, then, expected) in [(High, Low, [(2, Rising), (2, Falling)]), (Low, High, [(2, Falling), (2, Rising)])] {
+    for (first, then, expected) in [(High, Low, [(2, Rising), (2, Falling)]), (Low, High, [(2, Falling), (2, Rising)])]
+    {
         let machine = ratified();
         machine.drive(LineId(2), Some(then));
         with_chip(&machine, |chip| {
@@ -115,9 +116,7 @@ fn a_latched_edge_is_delivered_when_the_line_is_armed_again() {
 
 #[test]
 fn an_active_level_fires_once_until_it_is_unmasked() {
-    for (kind, idle, active, trigger) in
-        [(HighLevel, Low, High, Trigger::High), (LowLevel, High, Low, Trigger::Low)]
-    {
+    for (kind, idle, active, trigger) in [(HighLevel, Low, High, Trigger::High), (LowLevel, High, Low, Trigger::Low)] {
         let machine = ratified();
         machine.drive(LineId(5), Some(idle));
         with_chip(&machine, |chip| {

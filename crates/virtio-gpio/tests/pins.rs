@@ -96,10 +96,7 @@ fn a_line_has_one_user_at_a_time() {
         assert_eq!(chip.line(LineId(2)).unwrap_err(), Error::TooManyLines { limit: 2 });
         drop(first);
         let _third = chip.line(LineId(2)).unwrap();
-        assert_eq!(
-            chip.line(LineId(LINES)).unwrap_err(),
-            Error::NoSuchLine { line: LineId(LINES), lines: LINES }
-        );
+        assert_eq!(chip.line(LineId(LINES)).unwrap_err(), Error::NoSuchLine { line: LineId(LINES), lines: LINES });
     });
 }
 
@@ -214,10 +211,7 @@ fn drop_releases_an_output() {
 fn release_and_drop_end_an_interrupt_first() {
     let machine = ratified();
     with_chip(&machine, |chip| {
-        let none = [
-            Request::SetInterruptType(L0, InterruptType::None),
-            Request::SetDirection(L0, Direction::None),
-        ];
+        let none = [Request::SetInterruptType(L0, InterruptType::None), Request::SetDirection(L0, Direction::None)];
         let pin = watched(chip, 0, InterruptType::BothEdges);
         requests(&machine);
         pin.release().unwrap();
@@ -297,8 +291,7 @@ fn an_output_starts_at_its_level() {
 
 #[test]
 fn a_chip_with_very_many_lines_works() {
-    let machine =
-        gpio_loopback::Machine::ratified(Bank::new(u16::MAX), Options::default(), Settings::new(RATIFIED));
+    let machine = gpio_loopback::Machine::ratified(Bank::new(u16::MAX), Options::default(), Settings::new(RATIFIED));
     with_plan(&machine, &Plan { lines: 300, events: 300, ..Plan::default() }, |chip| {
         assert_eq!(chip.lines(), u16::MAX);
         let pins: Vec<_> = (0..300).map(|line| output(chip, line * 218, Level::from(line % 2 == 0))).collect();

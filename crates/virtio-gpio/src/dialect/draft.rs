@@ -86,8 +86,10 @@ impl<'a> Link<'a> {
         [Some(&mut self.receive), Some(&mut self.transmit)]
     }
 
-    /// Fills the receive queue: a device that finds no buffer drops its message for good.
-    pub(super) fn post_all<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
+    /// Fills the receive queue: a device that finds no buffer drops its message for good. How replies are marked is
+    /// learnt anew: behind a reset may stand another device process.
+    pub(super) fn restart<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
+        self.marking = None;
         for buffer in 0..self.receive.size() {
             self.post(bus, buffer);
         }
@@ -214,8 +216,15 @@ fn find<'r>(marking: Marking, message: Message, requests: &'r RequestTable<'_>) 
     (waiting.next().is_none() && fits(only.1)).then_some(only)
 }
 
+/// Error numbers by which a device says that it does not know REQUEST: EINVAL, ENOSYS, and the later text's own INVAL.
+/// Its lines can be used all the same.
+const NO_ARBITRATION: [i32; 3] = [-22, -38, -4];
+
 /// Reads a reply's value. Negative is an error before anything else is looked at.
 fn answer(operation: Operation, value: i32) -> Result<Value, Error> {
+    if operation == Operation::Acquire && NO_ARBITRATION.contains(&value) {
+        return Ok(Value::None);
+    }
     if value < 0 {
         return Err(Error::Errno(value.unsigned_abs()));
     }

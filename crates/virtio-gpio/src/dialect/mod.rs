@@ -163,7 +163,7 @@ impl<'a> Dialect<'a> {
             queue.reset(bus.shared, event_index);
         }
         if let Self::Draft(link) = self {
-            link.post_all(bus);
+            link.restart(bus);
         }
     }
 
