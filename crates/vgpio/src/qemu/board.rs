@@ -17,6 +17,8 @@ pub struct Board {
     pub machine: String,
     /// QEMU's `-cpu`.
     pub cpu: String,
+    /// More arguments for QEMU, which make the guest's result its exit status.
+    pub arguments: Vec<String>,
     /// The file name of the image as an ELF file.
     pub elf: String,
 }
@@ -33,6 +35,7 @@ struct Qemu {
     binary: String,
     machine: String,
     cpu: String,
+    arguments: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -61,8 +64,8 @@ impl Board {
             format!("There is no board {name:?} in {}: it has {}", boards.display(), known.join(", "))
         })?;
         let File { qemu, image } = toml::from_str(&text).with_context(|| format!("Cannot use {}", path.display()))?;
-        let Qemu { binary, machine, cpu } = qemu;
-        Ok(Self { name: name.to_owned(), binary, machine, cpu, elf: image.elf })
+        let Qemu { binary, machine, cpu, arguments } = qemu;
+        Ok(Self { name: name.to_owned(), binary, machine, cpu, arguments, elf: image.elf })
     }
 
     /// Where the image of this board is built.

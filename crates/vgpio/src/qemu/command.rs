@@ -120,8 +120,7 @@ impl QemuCommand {
         add(&["-m", &format!("{memory}M")]);
         add(&["-object", &format!("memory-backend-memfd,id=mem,size={memory}M,share=on")]);
         add(&["-nodefaults", "-no-user-config", "-display", "none"]);
-        // With it the guest's result becomes QEMU's exit status, where the board has nothing of its own for that.
-        add(&["-semihosting-config", "enable=on,target=native"]);
+        add(&board.arguments.iter().map(String::as_str).collect::<Vec<_>>());
         match self.console {
             Console::Terminal => {
                 add(&["-chardev", "stdio,id=console,mux=on,signal=on"]);
