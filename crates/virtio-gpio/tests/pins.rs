@@ -137,7 +137,7 @@ fn a6_answers_in_another_order_reach_their_owners() {
 #[test]
 fn a_full_request_table_says_busy_and_recovers() {
     let machine = ratified();
-    with_plan(&machine, &Plan { requests: 2, ..Plan::default() }, |chip| {
+    with_plan(&machine, &Plan { requests: 3, ..Plan::default() }, |chip| {
         let mut led = output(chip, 0, Low);
         let one = led.start_set(High).unwrap();
         let two = led.start_set(Low).unwrap();
@@ -152,7 +152,7 @@ fn a_full_request_table_says_busy_and_recovers() {
 #[test]
 fn dropped_requests_are_carried_out() {
     let machine = ratified();
-    with_plan(&machine, &Plan { requests: 2, ..Plan::default() }, |chip| {
+    with_plan(&machine, &Plan { requests: 3, ..Plan::default() }, |chip| {
         let mut led = output(chip, 0, Low);
         for _ in 0..20 {
             drop(led.start_set(High).unwrap());

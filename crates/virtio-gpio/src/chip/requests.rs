@@ -123,7 +123,8 @@ impl<'a> RequestTable<'a> {
         (0..).zip(self.slots.iter())
     }
 
-    /// Takes a free slot for a request that is to be sent. `None` if there is none.
+    /// Takes a free slot for a request that is to be sent. `None` if there is none. Where there are more than one, the
+    /// last is kept for the driver's own requests: callers may leave their results where they are for long.
     pub(crate) fn begin(
         &mut self,
         operation: Operation,
@@ -132,6 +133,9 @@ impl<'a> RequestTable<'a> {
         owner: Owner,
         times: Times,
     ) -> Option<Ticket> {
+        if owner == Owner::Caller && !self.has_free_slot() {
+            return None;
+        }
         let (number, slot) = (0u16..).zip(self.slots.iter_mut()).find(|(_, slot)| slot.phase == Phase::Free)?;
         self.order = self.order.wrapping_add(1);
         *slot = RequestSlot {
@@ -153,9 +157,10 @@ impl<'a> RequestTable<'a> {
         Some(Ticket { slot: number, generation: slot.generation })
     }
 
-    /// Whether [`begin`](Self::begin) would find a slot.
+    /// Whether [`begin`](Self::begin) would find a slot for a caller.
     pub(crate) fn has_free_slot(&self) -> bool {
-        self.slots.iter().any(|slot| slot.phase == Phase::Free)
+        let kept = usize::from(self.slots.len() > 1);
+        self.slots.iter().filter(|slot| slot.phase == Phase::Free).nth(kept).is_some()
     }
 
     /// The request that has waited longest for room.

@@ -71,8 +71,8 @@ impl Sizes {
     ///
     /// # Errors
     ///
-    /// [`SetupError::NoQueue`] if the device lacks a queue, [`SetupError::TooSmall`] if the sizes do not fit the
-    /// address space.
+    /// [`SetupError::NoQueue`] if the device lacks a queue; it is left with the status FAILED then.
+    /// [`SetupError::TooSmall`] if the sizes do not fit the address space.
     pub fn new<T: Transport>(
         device: &Identified<T>,
         options: &Options,
@@ -82,7 +82,10 @@ impl Sizes {
     ) -> Result<Self, SetupError> {
         let queue = |queue: u16, wanted: u16| {
             let limit = device.transport().max_queue_size(queue);
-            QueueSize::at_most(wanted, limit).map(QueueLayout::new).ok_or(SetupError::NoQueue { queue, limit })
+            QueueSize::at_most(wanted, limit).map(QueueLayout::new).ok_or_else(|| {
+                add_status(device.transport(), DeviceStatus::FAILED);
+                SetupError::NoQueue { queue, limit }
+            })
         };
         let (first, second) = match device.protocol() {
             Protocol::Ratified => {
@@ -116,7 +119,9 @@ impl Sizes {
 pub struct Storage<'a> {
     /// [`Sizes::descriptors`] of them.
     pub descriptors: &'a mut [DescriptorSlot],
-    /// As many as requests may be under way at once; at least 1, and no more than [`Sizes::requests`] are used.
+    /// As many as requests may be under way at once; at least 1, and no more than [`Sizes::requests`] are used. Where
+    /// there are more, one of them is kept for the driver's own requests, so that events do not wait for the
+    /// application to look at its results.
     pub requests: &'a mut [RequestSlot],
     /// As many as lines may be in use at once; at least 1, and no more than [`Sizes::new`] was told are used.
     pub lines: &'a mut [LineSlot],
