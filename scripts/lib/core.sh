@@ -1,12 +1,11 @@
 # A bare-metal `core` and `alloc` for the guest's targets, by the first way that works here. The firmware itself is
-# built with the stable compiler in each of them. Chosen once by scripts/setup, which leaves .tools/core.env, and, where the
-# libraries lie below .tools, .tools/cargo.toml, which .cargo/config.toml includes.
+# built with the stable compiler in each of them. Chosen once by scripts/setup, which leaves .tools/core.env and what
+# guest.sh goes by.
 # shellcheck shell=bash
 
 core_targets=(aarch64-unknown-none-softfloat riscv64imac-unknown-none-elf)
 core_ways=(installed rustup rust-src debian-src debian-web)
 core_stamp=$tools/core.env
-core_cargo_config=$tools/cargo.toml
 # Way 5's compiler.
 core_web=$tools/rust-web
 core_web_suite=bookworm-security
@@ -50,19 +49,20 @@ core_finish() {
                 printf '[target.%s]\nrustflags = ["--sysroot=%s"]\n' "$target" "$2"
                 [ -z "${3:-}" ] || printf 'linker = "%s"\n' "$3"
             done
-        } >"$core_cargo_config.new"
-        mv "$core_cargo_config.new" "$core_cargo_config"
+        } >"$guest_cargo_config.new"
+        mv "$guest_cargo_config.new" "$guest_cargo_config"
     fi
     printf 'core_for=%q\ncore_compiler_at=%q\ncore_root=%q\ncore_libraries=%q\ncore_way=%q\n' \
         "$(core_compiler)" "$(rustc --print sysroot)" "$root" "$2" "$1" >"$core_stamp.new"
     mv "$core_stamp.new" "$core_stamp"
     say "core for ${core_targets[*]}: $1"
+    [ ! -e "$guest_cargo_config" ] || say "  scripts/build uses it; by hand: cargo --config ${guest_cargo_config#"$root/"} build ..."
 }
 
 # core_set_up: tries the ways in order, or only the one that `core_only` names.
 core_set_up() {
     local way problems=()
-    rm -rf "$core_stamp" "$core_cargo_config" "$guest_own_cargo" "$core_web" "$tools"/sysroot-*
+    rm -rf "$core_stamp" "$guest_cargo_config" "$guest_own_cargo" "$core_web" "$tools"/sysroot-*
     for way in "${core_ways[@]}"; do
         [ -z "${core_only:-}" ] || [ "$core_only" = "$way" ] || continue
         core_problem=
