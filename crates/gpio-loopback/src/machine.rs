@@ -113,6 +113,8 @@ pub(crate) struct State {
     record_chains: bool,
     notifications: u64,
     config_reads: Vec<(u16, usize)>,
+    /// The device has forgotten everything behind the driver's back: the driver cannot know what it does wrong.
+    forgot: bool,
     violations: Vec<String>,
     handler: Option<Handler>,
 }
@@ -180,6 +182,7 @@ impl State {
 
     fn finish_reset(&mut self) {
         self.reset_over = None;
+        self.forgot = false;
         self.status = DeviceStatus::empty();
         self.driver_features = 0;
         self.queues = Default::default();
@@ -228,6 +231,9 @@ impl State {
     }
 
     pub(crate) fn notified(&mut self, queue: u16) {
+        if self.forgot {
+            return;
+        }
         if !self.status.contains(DeviceStatus::DRIVER_OK) {
             self.violated("a notification before DRIVER_OK (3.1.1)");
         }
@@ -426,6 +432,7 @@ impl Machine {
             record_chains: true,
             notifications: 0,
             config_reads: Vec::new(),
+            forgot: false,
             violations: Vec::new(),
             handler: None,
         }))))
@@ -717,7 +724,10 @@ impl Machine {
 
     /// The device forgets everything, and tells nobody.
     pub fn reset_silently(&self) {
-        self.with(State::finish_reset);
+        self.with(|state| {
+            state.finish_reset();
+            state.forgot = true;
+        });
     }
 
     /// The device overwrites the descriptor tables with nonsense.

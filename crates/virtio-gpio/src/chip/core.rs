@@ -433,7 +433,7 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// Looks whether the device asks for a reset, or lost its state.
     fn check_status(&mut self, now: Instant) {
-        if !self.health.is_running() {
+        if !self.health.has_live_device() {
             return;
         }
         let status = self.transport.status();

@@ -11,7 +11,7 @@ use super::requests::Owner;
 use crate::clock::Instant;
 use crate::dialect::{Operation, Value};
 use crate::error::{Error, Fault};
-use crate::identify::RESET_TIME;
+use crate::identify::{Protocol, RESET_TIME};
 use crate::messages::InterruptType;
 use crate::platform::Platform;
 use crate::transport::{DeviceStatus, Transport, add_status};
@@ -76,12 +76,15 @@ pub(crate) struct Health {
     silent_since: Instant,
     /// Since when it works.
     running_since: Instant,
+    /// The line slot that is restored first: the one behind that which was not answered the last time. So that line
+    /// comes last, and does not hide that the others are answered.
+    first_slot: u16,
 }
 
 impl Health {
     pub(super) const fn new() -> Self {
         let start = Instant::from_nanos(0);
-        Self { state: State::Running, tries: 0, silent_since: start, running_since: start }
+        Self { state: State::Running, tries: 0, silent_since: start, running_since: start, first_slot: 0 }
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -183,19 +186,19 @@ impl<P: Platform> Core<'_, P> {
         }
     }
 
-    /// The line slot whose turn it is. Each try starts with another line, so that one that is never answered does not
-    /// hide that the others are.
+    /// The line slot whose turn it is.
     fn restored_slot(&self, done: u16) -> Option<u16> {
         let capacity = u16::try_from(self.lines.capacity()).unwrap_or(u16::MAX);
         if done >= capacity {
             return None;
         }
-        let start = u32::from(done).wrapping_add(self.health.tries);
-        start.checked_rem(u32::from(capacity)).and_then(|slot| u16::try_from(slot).ok())
+        let slot = u32::from(done).wrapping_add(self.health.first_slot.into());
+        slot.checked_rem(u32::from(capacity)).and_then(|slot| u16::try_from(slot).ok())
     }
 
     /// Sends the next request that restores something; when nothing is left, the device is running again.
     fn restore(&mut self, now: Instant) {
+        let draft = self.dialect.protocol() == Protocol::Draft;
         while let State::Restoring { done, stage, any_answer } = self.health.state {
             let Some(line_slot) = self.restored_slot(done) else {
                 self.health.state = State::Running;
@@ -220,7 +223,7 @@ impl<P: Platform> Core<'_, P> {
                 {
                     record.after_reset = true;
                     // A level-triggered line of the draft fires again by the level that is read now.
-                    record.armed |= record.interrupt.is_level() && record.rearm == Rearm::Soon;
+                    record.armed |= draft && record.interrupt.is_level() && record.rearm == Rearm::Soon;
                 }
                 match self.request(line_slot, operation, Owner::Restore, now) {
                     Ok(Submitted::Ticket(_)) => return,
@@ -248,6 +251,7 @@ impl<P: Platform> Core<'_, P> {
     ) {
         let State::Restoring { done, stage, any_answer } = self.health.state else { return };
         if result == Err(Error::Timeout) {
+            self.health.first_slot = line_slot.wrapping_add(1);
             // Where nobody was answered it is the device; otherwise it is this line, which may be given up for it.
             if any_answer {
                 self.give_up_if_mute(line_slot);

@@ -1,0 +1,513 @@
+//! The life of a device: stalls, resets, restoration, giving up.
+
+mod common;
+
+use common::{
+    High, Low, draft, drive, events, input, ms, notices, output, ratified, requests, triggers, watched, with_chip,
+    with_plan,
+};
+use gpio_loopback::{Bench, Loopback, Machine, Plan, Tamper};
+use gpio_model::observe::Activity;
+use virtio_gpio::messages::ratified::Request;
+use virtio_gpio::transport::DeviceStatus;
+use virtio_gpio::{Chip, Direction, Error, Fault, InterruptType, LineId, Notice, Trigger};
+
+/// A plan with a timeout of 800 ms.
+fn impatient() -> Plan {
+    let mut plan = Plan::default();
+    plan.options.timeout = ms(800);
+    plan
+}
+
+/// Sets an output every 100 ms for so long; gives the results.
+fn blink_for(
+    machine: &Machine,
+    chip: &Chip<'_, Loopback>,
+    led: &mut virtio_gpio::Output<'_>,
+    milliseconds: u64,
+) -> Vec<Result<(), Error>> {
+    let end = machine.now().after(ms(milliseconds));
+    let mut results = Vec::new();
+    let mut level = High;
+    while machine.now() < end {
+        let result = led.set(level);
+        if result.is_ok() {
+            level = level.toggled();
+        }
+        results.push(result);
+        machine.advance(chip, ms(100));
+    }
+    results
+}
+
+#[test]
+fn a_stall_of_three_seconds_is_recovered_from() {
+    for machine in [ratified(), draft()] {
+        with_plan(&machine, &impatient(), |chip| {
+            let mut led = output(chip, 0, Low);
+            let _button = watched(chip, 1, InterruptType::BothEdges);
+            machine.advance(chip, ms(10_000));
+            machine.stall(ms(3000));
+            let results = blink_for(&machine, chip, &mut led, 8000);
+            assert_eq!(results.first(), Some(&Err(Error::Timeout)));
+            assert!(results.iter().rev().take(20).all(Result::is_ok), "{results:?}");
+            drive(&machine, chip, 1, High);
+            assert_eq!(triggers(chip), [(1, Trigger::Rising)]);
+            let told = notices(chip);
+            assert_eq!(told.first(), Some(&Notice::Resetting(Fault::Unresponsive)));
+            assert_eq!(told.iter().filter(|&notice| *notice == Notice::Recovered).count(), 1, "{told:?}");
+            assert!(!chip.has_failed());
+        });
+    }
+}
+
+/// A device that never answers again is given up after about half a minute, with growing pauses between the tries.
+#[test]
+fn a_device_that_stays_silent_is_given_up_after_half_a_minute() {
+    for machine in [ratified(), draft()] {
+        with_plan(&machine, &impatient(), |chip| {
+            let mut led = output(chip, 0, Low);
+            machine.advance(chip, ms(10_000));
+            machine.take_activities();
+            machine.stall(ms(1_000_000));
+            let start = machine.now();
+            let mut resets = Vec::new();
+            let mut seen = 0;
+            while !chip.has_failed() {
+                let _ = led.set(High);
+                machine.advance(chip, ms(10));
+                if chip.statistics().resets != seen {
+                    seen = chip.statistics().resets;
+                    resets.push(machine.now());
+                }
+                assert!(machine.now().since(start) < ms(60_000), "it ends");
+            }
+            let took = machine.now().since(start);
+            assert!((ms(29_000)..ms(40_000)).contains(&took), "{took:?}");
+            let pauses: Vec<_> = resets.windows(2).map(|pair| pair[1].since(pair[0])).collect();
+            assert!(pauses.is_sorted() || pauses.windows(2).all(|pair| pair[1] + ms(50) >= pair[0]), "{pauses:?}");
+            assert!(resets.len() < 24, "{}", resets.len());
+            assert_eq!(notices(chip), [Notice::Resetting(Fault::Unresponsive), Notice::Failed]);
+            assert_eq!(led.set(Low), Err(Error::ChipFailed));
+            assert_eq!(chip.line(LineId(5)).unwrap_err(), Error::ChipFailed);
+            assert_eq!(chip.next_deadline(), None, "nothing more is tried");
+            assert!(machine.status().contains(DeviceStatus::FAILED));
+        });
+    }
+}
+
+/// A device that answers and breaks each time is not silent; it is given up after a number of tries.
+#[test]
+fn a_device_that_breaks_every_time_is_given_up() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        machine.advance(chip, ms(10_000));
+        machine.need_reset_always(true);
+        machine.need_reset();
+        let start = machine.now();
+        while !chip.has_failed() {
+            let _ = led.set(High);
+            machine.advance(chip, ms(10));
+            assert!(machine.now().since(start) < ms(120_000), "it ends");
+        }
+        assert!(chip.statistics().resets > 5);
+    });
+}
+
+/// One that works for a while in between is not given up, however often it breaks.
+#[test]
+fn a_device_that_breaks_now_and_then_is_not_given_up() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        for _ in 0..100 {
+            machine.need_reset();
+            machine.advance(chip, ms(6000));
+            led.set(High).unwrap();
+        }
+        assert!(!chip.has_failed());
+        assert_eq!(chip.statistics().resets, 100);
+    });
+}
+
+#[test]
+fn f1_a_device_that_needs_a_reset_gets_one() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        // While idle.
+        machine.need_reset();
+        machine.advance(chip, ms(10));
+        assert_eq!(notices(chip), [Notice::Resetting(Fault::NeedsReset), Notice::Recovered]);
+        // While a request is under way.
+        machine.advance(chip, ms(10_000));
+        machine.tamper(0, [Tamper::Hold]);
+        let mut pending = led.start_set(High).unwrap();
+        machine.pump(chip);
+        machine.need_reset();
+        machine.pump(chip);
+        assert_eq!(pending.outcome(), Some(Err(Error::OutcomeUnknown)));
+        machine.advance(chip, ms(10));
+        assert_eq!(notices(chip), [Notice::Resetting(Fault::NeedsReset), Notice::Recovered]);
+        led.set(High).unwrap();
+    });
+}
+
+#[test]
+fn f2_a_silent_reset_is_noticed_at_the_next_deadline() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        machine.reset_silently();
+        assert_eq!(led.set(High), Err(Error::Timeout));
+        machine.advance(chip, ms(10));
+        assert_eq!(notices(chip), [Notice::Resetting(Fault::StatusLost), Notice::Recovered]);
+        led.set(High).unwrap();
+        assert_eq!(machine.line(LineId(0)).level(), High);
+    });
+}
+
+/// Everything is as it was: direction, level, interrupt type, armed lines; in the order that the rules ask for.
+#[test]
+fn lines_are_restored_as_they_were() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        led.set(High).unwrap();
+        let _input = input(chip, 1);
+        let _button = watched(chip, 2, InterruptType::BothEdges);
+        let _idle = chip.line(LineId(3)).unwrap();
+        drop(output(chip, 4, High));
+        machine.pump(chip);
+        requests(&machine);
+        machine.need_reset();
+        machine.advance(chip, ms(10));
+        let mut seen = requests(&machine);
+        // Lines may come in any order, the requests of one line may not.
+        seen.sort_by_key(|request| request.line());
+        assert_eq!(
+            seen,
+            [
+                Request::SetValue(LineId(0), High),
+                Request::SetDirection(LineId(0), Direction::Output),
+                Request::SetDirection(LineId(1), Direction::Input),
+                Request::SetDirection(LineId(2), Direction::Input),
+                Request::SetInterruptType(LineId(2), InterruptType::BothEdges),
+                Request::GetValue(LineId(2)),
+            ]
+        );
+        assert_eq!(machine.line(LineId(0)).level(), High);
+        assert_eq!(led.level_set(), Some(High));
+        drive(&machine, chip, 2, High);
+        assert_eq!(triggers(chip), [(2, Trigger::Rising)]);
+    });
+}
+
+#[test]
+fn the_draft_asks_for_each_line_again() {
+    let machine = draft();
+    with_chip(&machine, |chip| {
+        let _led = output(chip, 0, High);
+        let _button = watched(chip, 2, InterruptType::BothEdges);
+        common::messages(&machine);
+        machine.need_reset();
+        machine.advance(chip, ms(10));
+        let mut seen = common::messages(&machine);
+        seen.sort_by_key(|&(_, line, _)| line);
+        assert_eq!(seen, [(1, 0, 0), (3, 0, 1), (1, 2, 0), (2, 2, 0), (5, 2, 0)]);
+        drive(&machine, chip, 2, High);
+        assert_eq!(triggers(chip), [(2, Trigger::Rising)]);
+    });
+}
+
+/// What changed while nobody could look is told once, and marked.
+#[test]
+fn an_edge_during_a_reset_is_told_once() {
+    for machine in [ratified(), draft()] {
+        for (kind, expected) in
+            [(InterruptType::BothEdges, 1), (InterruptType::RisingEdge, 1), (InterruptType::FallingEdge, 0)]
+        {
+            machine.drive(LineId(2), Some(Low));
+            with_chip(&machine, |chip| {
+                let _button = watched(chip, 2, kind);
+                machine.set_reset_time(Some(ms(50)));
+                machine.need_reset();
+                machine.pump(chip);
+                machine.drive(LineId(2), Some(High));
+                machine.advance(chip, ms(500));
+                let seen = events(chip);
+                assert_eq!(seen.len(), expected, "{kind:?}");
+                assert!(seen.iter().all(|event| event.after_reset && event.trigger == Trigger::Rising));
+                // The next edge is an ordinary one.
+                drive(&machine, chip, 2, Low);
+                let seen = events(chip);
+                assert_eq!(seen.len(), usize::from(kind != InterruptType::RisingEdge));
+                assert!(seen.iter().all(|event| !event.after_reset && event.trigger == Trigger::Falling));
+                machine.set_reset_time(Some(ms(0)));
+            });
+        }
+    }
+}
+
+#[test]
+fn nothing_is_told_where_nothing_changed_during_a_reset() {
+    for machine in [ratified(), draft()] {
+        machine.drive(LineId(2), Some(High));
+        with_chip(&machine, |chip| {
+            let _button = watched(chip, 2, InterruptType::BothEdges);
+            machine.need_reset();
+            machine.advance(chip, ms(100));
+            assert_eq!(notices(chip).len(), 2);
+            assert_eq!(triggers(chip), []);
+        });
+    }
+}
+
+/// A level-triggered line that waits for its consumer goes on waiting; one that was armed fires if it is active.
+#[test]
+fn level_triggered_lines_keep_their_mask_through_a_reset() {
+    for machine in [ratified(), draft()] {
+        with_chip(&machine, |chip| {
+            let mut fired = watched(chip, 1, InterruptType::HighLevel);
+            let _armed = watched(chip, 2, InterruptType::HighLevel);
+            drive(&machine, chip, 1, High);
+            assert_eq!(triggers(chip), [(1, Trigger::High)]);
+            machine.set_reset_time(Some(ms(50)));
+            machine.need_reset();
+            machine.pump(chip);
+            machine.drive(LineId(2), Some(High));
+            machine.advance(chip, ms(500));
+            assert_eq!(triggers(chip), [(2, Trigger::High)]);
+            fired.unmask();
+            machine.advance(chip, ms(1));
+            assert_eq!(triggers(chip), [(1, Trigger::High)]);
+        });
+    }
+}
+
+/// The device answers for every line but one. That one is given up, the others go on.
+#[test]
+fn a_mute_line_is_given_up_while_the_others_go_on() {
+    for machine in [ratified(), draft()] {
+        with_plan(&machine, &impatient(), |chip| {
+            let mut mute = output(chip, 0, Low);
+            let mut led = output(chip, 1, Low);
+            let _button = watched(chip, 2, InterruptType::BothEdges);
+            machine.mute(LineId(0), true);
+            let mut level = High;
+            let mut results = Vec::new();
+            for _ in 0..200 {
+                results.push(mute.set(High));
+                if led.set(level).is_ok() {
+                    level = level.toggled();
+                }
+                machine.advance(chip, ms(100));
+            }
+            assert_eq!(results.last(), Some(&Err(Error::LineLost)), "{:?} {:?} {results:?}", notices(chip), chip);
+            assert!(!chip.has_failed());
+            let lost = Notice::LineLost { line: LineId(0), error: Error::Timeout };
+            assert_eq!(notices(chip).iter().filter(|&notice| *notice == lost).count(), 1);
+            let results = blink_for(&machine, chip, &mut led, 10_000);
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            drive(&machine, chip, 2, High);
+            assert_eq!(triggers(chip), [(2, Trigger::Rising)]);
+        });
+    }
+}
+
+/// A line that had to wait behind a mute one is not given up with it.
+#[test]
+fn requests_behind_a_mute_line_do_not_count_against_theirs() {
+    let machine = draft();
+    with_plan(&machine, &impatient(), |chip| {
+        let (mut mute, mut led) = (output(chip, 0, Low), output(chip, 1, Low));
+        machine.mute(LineId(0), true);
+        for _ in 0..200 {
+            // Both at once: the second is queued behind the first.
+            let first = mute.start_set(High);
+            let second = led.start_set(High);
+            if let Ok(pending) = first {
+                let _ = pending.wait();
+            }
+            if let Ok(pending) = second {
+                let _ = pending.wait();
+            }
+            machine.advance(chip, ms(100));
+        }
+        assert_eq!(mute.set(High), Err(Error::LineLost));
+        led.set(Low).unwrap();
+        assert_eq!(machine.line(LineId(1)).level(), Low);
+    });
+}
+
+/// A lost line gets a new chance with its next user.
+#[test]
+fn a_lost_line_can_be_taken_again() {
+    let machine = ratified();
+    with_plan(&machine, &impatient(), |chip| {
+        let mut mute = output(chip, 0, Low);
+        let other = output(chip, 1, Low);
+        machine.mute(LineId(0), true);
+        while mute.set(High) != Err(Error::LineLost) {
+            other.level().unwrap();
+            assert!(machine.now().since(virtio_gpio::clock::Instant::from_nanos(0)) < ms(60_000));
+        }
+        drop(mute);
+        machine.mute(LineId(0), false);
+        machine.advance(chip, ms(2000));
+        output(chip, 0, High).set(Low).unwrap();
+    });
+}
+
+/// Answers that come after the deadline are nobody else's.
+#[test]
+fn late_answers_are_not_taken_for_another_request() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let (low, high) = (input(chip, 0), input(chip, 1));
+        machine.drive(LineId(1), Some(High));
+        for _ in 0..20 {
+            machine.tamper(0, [Tamper::Delay(ms(1100))]);
+            assert_eq!(low.level(), Err(Error::Timeout));
+            assert_eq!((high.level(), low.level()), (Ok(High), Ok(Low)));
+            machine.advance(chip, ms(200));
+        }
+        assert_eq!(chip.statistics().resets, 0);
+    });
+}
+
+/// Buffers of requests that timed out are the device's until it returns them: no later request uses the same memory.
+#[test]
+fn memory_is_not_used_again_before_it_came_back() {
+    let machine = ratified();
+    with_plan(&machine, &Plan { requests: 16, ..Plan::default() }, |chip| {
+        let (slow, quick) = (input(chip, 0), input(chip, 1));
+        machine.take_chains();
+        machine.tamper(0, [Tamper::Hold]);
+        assert_eq!(slow.level(), Err(Error::Timeout));
+        let held: Vec<u64> =
+            machine.take_chains().iter().flat_map(|chain| &chain.descriptors).map(|found| found.address).collect();
+        assert_eq!(held.len(), 2);
+        for _ in 0..50 {
+            quick.level().unwrap();
+        }
+        let uses_held = |machine: &Machine| {
+            machine.take_chains().iter().flat_map(|chain| &chain.descriptors).any(|found| held.contains(&found.address))
+        };
+        assert!(!uses_held(&machine));
+        machine.release_held(false);
+        machine.pump(chip);
+        for _ in 0..50 {
+            quick.level().unwrap();
+        }
+        assert!(uses_held(&machine), "it is used again when it came back");
+    });
+}
+
+/// Where too much memory is stuck in the device, a reset frees it before nothing is left.
+#[test]
+fn a_device_that_swallows_requests_is_reset_before_memory_runs_out() {
+    let machine = ratified();
+    with_plan(&machine, &Plan { requests: 4, ..Plan::default() }, |chip| {
+        let (a, b) = (input(chip, 0), input(chip, 1));
+        for _ in 0..20 {
+            machine.tamper(0, [Tamper::Drop]);
+            assert_eq!(a.level(), Err(Error::Timeout));
+            machine.advance(chip, ms(7000));
+            assert_eq!((a.level(), b.level()), (Ok(Low), Ok(Low)));
+        }
+        assert!((1..20).contains(&chip.statistics().resets), "{}", chip.statistics().resets);
+    });
+}
+
+#[test]
+fn a_line_dropped_during_a_recovery_is_released() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let first = output(chip, 0, High);
+        let second = watched(chip, 1, InterruptType::BothEdges);
+        let third = output(chip, 2, High);
+        machine.set_latency(ms(10));
+        machine.need_reset();
+        machine.pump(chip);
+        // One at a time, at different moments of the restoration.
+        for pin in [Ok(first), Err(second)] {
+            machine.advance(chip, ms(25));
+            assert!(chip.is_recovering());
+            drop(pin);
+        }
+        machine.advance(chip, ms(1000));
+        assert_eq!(third.level(), Ok(High));
+        for line in [0, 1] {
+            assert_eq!(machine.line(LineId(line)).direction, Direction::None, "line {line}");
+            chip.line(LineId(line)).unwrap();
+        }
+        machine.set_latency(ms(0));
+    });
+}
+
+#[test]
+fn while_a_recovery_goes_on_nothing_is_sent_and_everybody_is_told() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        machine.set_reset_time(Some(ms(500)));
+        machine.need_reset();
+        machine.pump(chip);
+        assert_eq!(led.set(High), Err(Error::Recovering));
+        assert!(matches!(led.start_set(High), Err(Error::Recovering)));
+        assert_eq!(chip.line(LineId(3)).unwrap_err(), Error::Recovering);
+        machine.advance(chip, ms(1000));
+        led.set(High).unwrap();
+        machine.set_reset_time(Some(ms(0)));
+    });
+}
+
+/// A reset that takes longer than a second is tried again, not taken for granted.
+#[test]
+fn a_slow_reset_is_waited_for() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        machine.set_reset_time(None);
+        machine.need_reset();
+        machine.advance(chip, ms(5000));
+        assert_eq!(led.set(High), Err(Error::Recovering));
+        machine.set_reset_time(Some(ms(0)));
+        machine.advance(chip, ms(10_000));
+        led.set(High).unwrap();
+    });
+}
+
+/// F5: a chip that is dropped leaves the device reset, and the next chip finds nothing of the old one.
+#[test]
+fn f5_a_second_chip_starts_afresh() {
+    let machine = ratified();
+    for _ in 0..3 {
+        with_chip(&machine, |chip| {
+            assert_eq!(chip.line(LineId(0)).unwrap().direction(), Ok(Direction::None));
+            let _led = output(chip, 0, High);
+            let _button = watched(chip, 1, InterruptType::BothEdges);
+        });
+        assert_eq!(machine.status(), DeviceStatus::empty());
+        assert!(machine.take_activities().contains(&Activity::Reset));
+    }
+}
+
+/// While a chip is silent because its device broke, another device's chip works.
+#[test]
+fn two_chips_do_not_disturb_each_other() {
+    let (good, bad) = (ratified(), ratified());
+    let (mut one, mut two) = (Bench::new(), Bench::new());
+    let good_chip = one.chip(&good, &Plan::default()).unwrap();
+    let bad_chip = two.chip(&bad, &impatient()).unwrap();
+    let (mut led, mut dead) = (output(&good_chip, 0, Low), output(&bad_chip, 0, Low));
+    bad.stall(ms(1_000_000));
+    for round in 0..20u32 {
+        led.set((round % 2 == 0).into()).unwrap();
+        let _ = dead.set(High);
+        bad.advance(&bad_chip, ms(100));
+    }
+    assert_eq!(good_chip.statistics().timeouts, 0);
+}
