@@ -48,25 +48,25 @@ fn image_map(format: &Format) -> String {
     for index in 0..ENTRIES {
         let page = format!("(image_start + {index} * PAGE)");
         let leaf = |rights: u64| format!("({page} >> {}) | {:#x}", format.address_shift, rights | format.page);
-        let guard =
-            ["main", "exception", "emergency"].map(|stack| format!("{page} == {stack}_stack_guard")).join(" || ");
-        writeln!(
+        let guard = ["main", "exception", "emergency"]
+            .map(|stack| format!("({page} >= {stack}_stack_guard && {page} < {stack}_stack_start)"))
+            .join(" || ");
+        let _infallible = writeln!(
             script,
             "QUAD({page} < text_end ? {code} : {page} < rodata_end ? {rodata} : \
              ({guard} || {page} >= image_end) ? 0 : {data})",
             code = leaf(format.code),
             rodata = leaf(format.rodata),
             data = leaf(format.data),
-        )
-        .expect("writing to a string");
+        );
     }
     script
 }
 
 /// A table of which one entry is used.
 fn table(script: &mut String, name: &str, index: &str, entry: &str) {
-    writeln!(script, "{name} = .;\n. += (({index}) % {ENTRIES}) * 8;\nQUAD({entry})\n. = {name} + PAGE;",)
-        .expect("writing to a string");
+    let _infallible =
+        writeln!(script, "{name} = .;\n. += (({index}) % {ENTRIES}) * 8;\nQUAD({entry})\n. = {name} + PAGE;");
 }
 
 fn next_table(format: &Format, name: &str) -> String {

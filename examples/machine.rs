@@ -3,9 +3,9 @@
 
 use guest::platform::{ExitCode, Machine};
 
-guest::entry!(main);
+guest::entry!(run);
 
-fn main(machine: &'static Machine) -> ExitCode {
+fn run(machine: &'static Machine) -> ExitCode {
     log::info!("boot arguments: {:?}", machine.bootargs());
     for region in machine.memory() {
         log::info!("memory {region}");

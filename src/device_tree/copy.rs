@@ -83,7 +83,7 @@ pub(crate) fn copy<'buffer>(blob: &[u8], buffer: &'buffer mut [u8]) -> Result<&'
     let blob = blob.get(..total).ok_or(TreeError::Truncated(blob.len()))?;
     let header = |index: usize| word(blob, index.saturating_mul(4)).ok_or(TreeError::NoHeader);
     let (version, compatible) = (header(5)?, header(6)?);
-    if version < VERSION || compatible > VERSION || compatible < LAST_COMPATIBLE_VERSION {
+    if version < VERSION || !(LAST_COMPATIBLE_VERSION..=VERSION).contains(&compatible) {
         return Err(TreeError::Version { version, compatible });
     }
     let (structure_at, structure) = block(blob, "structure block", header(2)?, header(9)?, 4)?;
@@ -205,7 +205,7 @@ impl<'a> Walker<'a> {
             let offset = self.position();
             let token = self.take_word()?;
             match token {
-                NOP => continue,
+                NOP => {}
                 BEGIN_NODE if depth > 0 || !root_seen => {
                     depth = depth.saturating_add(1);
                     if depth > MAX_DEPTH {

@@ -1,4 +1,5 @@
 //! Trees of real machines, and what can become of them.
+#![expect(clippy::arithmetic_side_effects, reason = "a test may end in a panic")]
 
 use super::copy::{MAGIC, TreeError, copy};
 use super::machine::{self, InterruptController, MachineDescription, MachineError, PowerControl, PsciConduit};

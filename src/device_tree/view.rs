@@ -23,8 +23,8 @@ impl<'a> Tree<'a> {
 
     /// The root.
     pub(crate) fn root(&self) -> Option<Node<'_, 'a>> {
-        let node = self.0.find_node("/")?;
-        Some(Node { node, cells: Cells::DEFAULT, interrupt_parent: None, translated: true }.with_interrupt_parent())
+        let inner = self.0.find_node("/")?;
+        Some(Node { inner, cells: Cells::DEFAULT, interrupt_parent: None, translated: true }.with_interrupt_parent())
     }
 
     /// The node with a path, or with an alias. What follows a colon, such as a UART's speed, is ignored.
@@ -34,7 +34,7 @@ impl<'a> Tree<'a> {
             Some(path) => path,
             None => self.child_of_root("aliases")?.text(path)?.strip_prefix('/')?,
         };
-        path.split('/').filter(|name| !name.is_empty()).try_fold(self.root()?, |node, name| node.child(name))
+        path.split('/').filter(|name| !name.is_empty()).try_fold(self.root()?, Node::child)
     }
 
     /// The node at the root with a name.
@@ -100,7 +100,7 @@ pub(crate) enum RegError {
 }
 
 /// How a node says that it interrupts: the controller's phandle and the cells for it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct InterruptSpecifier<'a> {
     /// The controller.
     pub(crate) parent: u32,
@@ -111,7 +111,7 @@ pub(crate) struct InterruptSpecifier<'a> {
 /// A node, with what it inherits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node<'b, 'a: 'b> {
-    node: FdtNode<'b, 'a>,
+    inner: FdtNode<'b, 'a>,
     /// Of the parent: those of this node's `reg`.
     cells: Cells,
     interrupt_parent: Option<u32>,
@@ -119,15 +119,15 @@ pub(crate) struct Node<'b, 'a: 'b> {
     translated: bool,
 }
 
-impl<'b, 'a> Node<'b, 'a> {
+impl<'a> Node<'_, 'a> {
     /// The name, with the unit address.
     pub(crate) fn name(&self) -> &'a str {
-        self.node.name
+        self.inner.name
     }
 
     /// The value of a property.
     pub(crate) fn property(&self, name: &str) -> Option<&'a [u8]> {
-        self.node.property(name).map(|property| property.value)
+        self.inner.property(name).map(|property| property.value)
     }
 
     /// A property that is one number.
@@ -175,9 +175,9 @@ impl<'b, 'a> Node<'b, 'a> {
         let is_root = self.name().is_empty();
         let translated = self.translated && (is_root || self.property("ranges").is_some_and(<[u8]>::is_empty));
         let inherited = self.interrupt_parent;
-        self.node
+        self.inner
             .children()
-            .map(move |node| Self { node, cells, interrupt_parent: inherited, translated }.with_interrupt_parent())
+            .map(move |inner| Self { inner, cells, interrupt_parent: inherited, translated }.with_interrupt_parent())
     }
 
     fn with_interrupt_parent(mut self) -> Self {
@@ -232,7 +232,7 @@ impl<'b, 'a> Node<'b, 'a> {
 }
 
 /// Reads the cells of a property.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct CellReader<'a>(pub(crate) &'a [u8]);
 
 impl CellReader<'_> {

@@ -87,19 +87,19 @@ impl Tables {
         let mut levels = LEVEL_SIZES.into_iter().peekable();
         while let Some(size) = levels.next() {
             let last = levels.peek().is_none();
-            let next = (address & !(size - 1)).saturating_add(size);
-            let entry = self.entry(table, address, size);
-            if entry & self.format.valid == 0 {
+            let next = block_start(address, size).saturating_add(size);
+            let found = entry(table, address, size);
+            if found & self.format.valid == 0 {
                 if last || (address.is_multiple_of(size) && next <= end) {
-                    self.set_entry(table, address, size, self.leaf(address, access, last));
+                    set_entry(table, address, size, self.leaf(address, access, last));
                     return Ok(next);
                 }
                 let new = self.take_table().ok_or(MapError::NoTable(address))?;
-                self.set_entry(table, address, size, self.pointer(new));
+                set_entry(table, address, size, self.pointer(new));
                 table = new;
-            } else if !last && self.is_table(entry) {
-                table = self.target(entry).ok_or(MapError::Conflict(address))?;
-            } else if entry == self.leaf(address & !(size - 1), access, last) {
+            } else if !last && self.is_table(found) {
+                table = self.target(found).ok_or(MapError::Conflict(address))?;
+            } else if found == self.leaf(block_start(address, size), access, last) {
                 return Ok(next);
             } else {
                 return Err(MapError::Conflict(address));
@@ -135,25 +135,30 @@ impl Tables {
         self.spare = rest;
         Some(NonNull::from(table))
     }
+}
 
-    #[expect(unsafe_code, reason = "reads a table")]
-    fn entry(&self, table: NonNull<Table>, address: u64, size: u64) -> u64 {
-        // SAFETY: `table` is the root or was found in a table below it; see `new`. The index is within a table.
-        unsafe { Self::slot(table, address, size).read_volatile() }
-    }
+/// The start of the block of `size` bytes, a power of two, that holds `address`.
+fn block_start(address: u64, size: u64) -> u64 {
+    address & !size.saturating_sub(1)
+}
 
-    #[expect(unsafe_code, reason = "writes a table")]
-    fn set_entry(&mut self, table: NonNull<Table>, address: u64, size: u64, entry: u64) {
-        // SAFETY: as in `entry`. The hardware reads the table at the same time; it sees the old entry or the new one.
-        unsafe { Self::slot(table, address, size).write_volatile(entry) }
-    }
+#[expect(unsafe_code, reason = "reads a table")]
+fn entry(table: NonNull<Table>, address: u64, size: u64) -> u64 {
+    // SAFETY: `table` is the root or was found in a table below it; see `Tables::new`. The slot is within the table.
+    unsafe { slot(table, address, size).read_volatile() }
+}
 
-    fn slot(table: NonNull<Table>, address: u64, size: u64) -> NonNull<u64> {
-        // The remainder is below 512.
-        #[expect(clippy::cast_possible_truncation, reason = "the remainder is below 512")]
-        let index = (address / size) as usize % ENTRIES;
-        table.cast::<u64>().map_addr(|address| address.saturating_add(index.saturating_mul(size_of::<u64>())))
-    }
+#[expect(unsafe_code, reason = "writes a table")]
+fn set_entry(table: NonNull<Table>, address: u64, size: u64, entry: u64) {
+    // SAFETY: as in `entry`. The hardware reads the table at the same time; it sees the old entry or the new one.
+    unsafe { slot(table, address, size).write_volatile(entry) }
+}
+
+/// The place of the entry for `address` in a table whose entries cover `size` bytes each.
+fn slot(table: NonNull<Table>, address: u64, size: u64) -> NonNull<u64> {
+    #[expect(clippy::cast_possible_truncation, reason = "addresses are below 2^38 and blocks at least 2^12")]
+    let index = address.checked_div(size).unwrap_or(0) as usize % ENTRIES;
+    table.cast::<u64>().map_addr(|start| start.saturating_add(index.saturating_mul(size_of::<u64>())))
 }
 
 #[cfg(test)]
@@ -179,14 +184,14 @@ mod tests {
     fn look_up(tables: &Tables, address: u64) -> Option<(u64, u64)> {
         let mut table = tables.root;
         for size in LEVEL_SIZES {
-            let entry = tables.entry(table, address, size);
-            if entry & tables.format.valid == 0 {
+            let found = entry(table, address, size);
+            if found & tables.format.valid == 0 {
                 return None;
             }
-            if size == PAGE_SIZE || !tables.is_table(entry) {
-                return Some((entry, size));
+            if size == PAGE_SIZE || !tables.is_table(found) {
+                return Some((found, size));
             }
-            table = tables.target(entry).unwrap();
+            table = tables.target(found).unwrap();
         }
         None
     }

@@ -67,9 +67,9 @@ pub(crate) enum ControllerError {
     /// Nothing answers.
     #[error("nothing answers at its address")]
     NotThere,
-    /// The first redistributor is not that of the processor that runs the image.
-    #[error("its first redistributor belongs to another processor")]
-    OtherProcessor,
+    /// The part that belongs to the processor that runs the image is missing.
+    #[error("it has no part for the processor that runs the image")]
+    NoProcessorPart,
     /// Not one of its interrupts.
     #[error("it has no such interrupt")]
     NoSuchInterrupt,

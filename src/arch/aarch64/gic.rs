@@ -42,12 +42,12 @@ pub(crate) fn start(description: &InterruptController) -> Result<(), ControllerE
 }
 
 fn start_v2(distributor: Region, cpu_interface: Region) -> Result<Controller, ControllerError> {
-    let gicd = registers(distributor)?;
-    let gicc = registers(cpu_interface)?;
     let targets = registers(Region::new(distributor.start.saturating_add(TARGETS_OFFSET), distributor.end))?;
+    let distributor = registers(distributor)?;
+    let cpu_interface = registers(cpu_interface)?;
     // SAFETY: `registers` mapped both as devices, and found that something answers there; the tree says that it is a
     // GICv2. Only `start` makes drivers, and is called once.
-    let mut gic = unsafe { GicV2::new(gicd.as_ptr(), gicc.as_ptr()) };
+    let mut gic = unsafe { GicV2::new(distributor.as_ptr(), cpu_interface.as_ptr()) };
     // SAFETY: as above. `GicV2` has no method that touches this array.
     let targets = unsafe { UniqueMmioPointer::new(targets) };
     gic.enable_all_interrupts(false);
@@ -59,15 +59,16 @@ fn start_v2(distributor: Region, cpu_interface: Region) -> Result<Controller, Co
 }
 
 fn start_v3(distributor: Region, redistributors: Region) -> Result<Controller, ControllerError> {
-    let gicd = registers(distributor)?;
-    let gicr = registers(redistributors)?;
+    let distributor = registers(distributor)?;
+    let redistributors = registers(redistributors)?;
     // SAFETY: as for version 2.
-    let gicd = unsafe { UniqueMmioPointer::new(gicd) };
+    let distributor = unsafe { UniqueMmioPointer::new(distributor) };
     // SAFETY: as for version 2. The region has room for the one redistributor that is used.
-    let mut gic = unsafe { GicV3::new(gicd, gicr, BOOT_PROCESSOR + 1) }.map_err(|_| ControllerError::NotThere)?;
+    let mut gic = unsafe { GicV3::new(distributor, redistributors, BOOT_PROCESSOR + 1) }
+        .map_err(|_| ControllerError::NotThere)?;
     let redistributor = gic.gicr_typer(BOOT_PROCESSOR).map_err(|_| ControllerError::NotThere)?;
     if redistributor.core_mpidr() != affinity() {
-        return Err(ControllerError::OtherProcessor);
+        return Err(ControllerError::NoProcessorPart);
     }
     gic.enable_all_interrupts(false);
     gic.setup(BOOT_PROCESSOR);

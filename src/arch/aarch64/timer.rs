@@ -28,12 +28,12 @@ pub(crate) fn start(timer: &TimerDescription) -> Result<(), InterruptError> {
 /// Interrupts at `deadline`, in ticks, or at once if it is past.
 pub(crate) fn arm(deadline: u64) {
     CNTV_CVAL_EL0.set(deadline);
-    CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET + CNTV_CTL_EL0::IMASK::CLEAR);
+    CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET);
     barrier::isb(barrier::SY);
 }
 
 /// Takes the deadline back.
 pub(crate) fn disarm() {
-    CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::CLEAR + CNTV_CTL_EL0::IMASK::SET);
+    CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::CLEAR);
     barrier::isb(barrier::SY);
 }

@@ -9,11 +9,11 @@ use crate::platform::uart::UartKind;
 
 /// What a symbol is the address of.
 macro_rules! symbol {
-    ($symbol:ident) => {{
+    ($symbol:ident: $type:ty) => {{
         #[expect(unsafe_code, reason = "declares a symbol of the linker")]
         unsafe extern "C" {
             // Of no size: only the address means something.
-            safe static $symbol: [u8; 0];
+            safe static $symbol: [$type; 0];
         }
         &$symbol
     }};
@@ -22,7 +22,7 @@ macro_rules! symbol {
 /// The addresses between two symbols.
 macro_rules! region {
     ($start:ident, $end:ident) => {
-        Region::new(address(symbol!($start)), address(symbol!($end)))
+        Region::new(address(symbol!($start: u8)), address(symbol!($end: u8)))
     };
 }
 
@@ -37,10 +37,10 @@ pub(crate) fn image() -> Region {
 
 /// The first translation table.
 pub(crate) fn root_table() -> NonNull<Table> {
-    NonNull::from_ref(symbol!(root_table)).cast()
+    NonNull::from_ref(symbol!(root_table: Table)).cast()
 }
 
-/// The unmapped page below each stack, with the stack's name.
+/// The unmapped addresses below each stack, with the stack's name.
 pub(crate) fn stack_guards() -> [(Region, &'static str); 3] {
     [
         (region!(main_stack_guard, main_stack_start), "main"),
@@ -51,15 +51,16 @@ pub(crate) fn stack_guards() -> [(Region, &'static str); 3] {
 
 /// The console of the board's memory.x, for as long as no device tree has named one.
 pub(crate) fn board_console() -> (UartKind, u64) {
-    let kind = if address(symbol!(board_console_is_16550)) == 0 { UartKind::Pl011 } else { UartKind::Ns16550 };
-    (kind, address(symbol!(board_console_base)))
+    let kind = if address(symbol!(board_console_is_16550: u8)) == 0 { UartKind::Pl011 } else { UartKind::Ns16550 };
+    (kind, address(symbol!(board_console_base: u8)))
 }
 
 /// The instructions that may fault.
 #[expect(unsafe_code, reason = "reads a table that the linker collected")]
 pub(crate) fn fixups() -> &'static [Fixup] {
-    let start = symbol!(fixup_start).as_ptr().cast::<Fixup>();
-    let size = region!(fixup_start, fixup_end).size() as usize;
+    let start = symbol!(fixup_start: Fixup).as_ptr();
+    let size = usize::try_from(region!(fixup_start, fixup_end).size()).unwrap_or(0);
+    let count = size.checked_div(size_of::<Fixup>()).unwrap_or(0);
     // SAFETY: the link script collects `Fixup`s, and nothing else, between the two symbols, aligned, in read-only memory.
-    unsafe { core::slice::from_raw_parts(start, size / size_of::<Fixup>()) }
+    unsafe { core::slice::from_raw_parts(start, count) }
 }

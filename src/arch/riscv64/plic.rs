@@ -46,11 +46,16 @@ pub(crate) fn start(description: &InterruptController) -> Result<(), ControllerE
         return Err(ControllerError::Unsupported);
     };
     let context = u64::from(context);
+    let enables_offset = ENABLES_OFFSET.saturating_add(ENABLES_STRIDE.saturating_mul(context));
+    let context_offset = CONTEXTS_OFFSET.saturating_add(CONTEXTS_STRIDE.saturating_mul(context));
+    if context_offset >= registers.size() {
+        return Err(ControllerError::NoProcessorPart);
+    }
     let mut plic = Plic {
         sources,
         priorities: part(registers, PRIORITIES_OFFSET)?,
-        enables: part(registers, ENABLES_OFFSET.saturating_add(ENABLES_STRIDE.saturating_mul(context)))?,
-        context: part(registers, CONTEXTS_OFFSET.saturating_add(CONTEXTS_STRIDE.saturating_mul(context)))?,
+        enables: part(registers, enables_offset)?,
+        context: part(registers, context_offset)?,
     };
     for mut enable in plic.enables.iter() {
         enable.write(0);

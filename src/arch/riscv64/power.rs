@@ -29,6 +29,8 @@ pub(crate) fn power_off(status: u8, control: Option<&PowerControl>) -> ! {
 fn finish(status: u8, registers: Region) {
     const PASS: u32 = 0x5555;
     const FAIL: u32 = 0x3333;
+    /// Some seconds, for a clock may not be known yet.
+    const FINISH_POLLS: u32 = 2_000_000_000;
 
     let Ok(address) = usize::try_from(registers.start) else { return };
     // SAFETY: the start-up code mapped it, and checked the alignment. Reading has no effect.
@@ -40,5 +42,9 @@ fn finish(status: u8, registers: Region) {
         // the only register. Nothing else uses it.
         let mut finisher = unsafe { UniqueMmioPointer::<WriteOnly<u32>>::new(register) };
         finisher.write(if status == 0 { PASS } else { u32::from(status) << 16 | FAIL });
+        // The machine goes on for a moment. To power it off meanwhile would replace the status.
+        for _ in 0..FINISH_POLLS {
+            core::hint::spin_loop();
+        }
     }
 }

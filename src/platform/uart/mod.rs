@@ -12,7 +12,7 @@ use self::ns16550::Ns16550;
 /// Kinds of UARTs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UartKind {
-    /// Arm's PrimeCell UART.
+    /// Arm's `PrimeCell` UART.
     Pl011,
     /// The PC's UART, with a FIFO.
     Ns16550,
@@ -125,10 +125,9 @@ impl Uart {
     pub(crate) fn read(&mut self) -> Option<u8> {
         match &mut self.registers {
             Registers::Pl011(uart) => loop {
-                match uart.read_word() {
-                    Ok(byte) => return byte,
-                    // The broken byte has left the FIFO, which is finite, and as slow as the line.
-                    Err(_) => {}
+                // On an error, the broken byte has left the FIFO, which is finite, and as slow as the line.
+                if let Ok(byte) = uart.read_word() {
+                    return byte;
                 }
             },
             Registers::Ns16550(uart) => uart.read(),
