@@ -1,0 +1,59 @@
+//! Tests that boot the images under stock QEMU with simulated devices, and look at both sides: what the devices saw,
+//! and what the guest printed.
+//!
+//! Each test runs on every board, and where it makes a difference on modern and legacy virtio-mmio; its name says
+//! which: `aarch64::modern::ratified::r8_…`. `cargo test -p hil -- NAME` runs those whose name contains NAME.
+#![allow(clippy::arithmetic_side_effects, reason = "an overflow in a test is a failure")]
+
+mod boot;
+mod draft;
+mod faults;
+mod peer;
+mod ratified;
+mod wrong_arguments;
+
+use hil::scene::Setting;
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// A test for one setting.
+type Case = fn(Setting) -> anyhow::Result<()>;
+
+/// A test's name, where it runs, and what it does.
+type Entry = (&'static str, Transports, Case);
+
+/// On which transports a test runs.
+#[derive(Clone, Copy)]
+enum Transports {
+    Both,
+    Modern,
+}
+
+const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64", "qemu-virt-riscv64")];
+
+fn main() {
+    let mut trials = Vec::new();
+    let groups: [(&str, &[Entry]); 6] = [
+        ("boot", boot::CASES),
+        ("ratified", ratified::CASES),
+        ("draft", draft::CASES),
+        ("wrong_arguments", wrong_arguments::CASES),
+        ("faults", faults::CASES),
+        ("peer", peer::CASES),
+    ];
+    for (short, board) in BOARDS {
+        for (group, cases) in groups {
+            for &(name, transports, case) in cases {
+                for modern in [true, false] {
+                    if !modern && matches!(transports, Transports::Modern) {
+                        continue;
+                    }
+                    let version = if modern { "modern" } else { "legacy" };
+                    let setting = Setting { board, modern };
+                    let run = move || case(setting).map_err(|error| Failed::from(format!("{error:#}")));
+                    trials.push(Trial::test(format!("{short}::{version}::{group}::{name}"), run));
+                }
+            }
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}

@@ -1,0 +1,4 @@
+//! What the tests that boot an image need: a scene with simulated devices, and a guest in it.
+#![forbid(unsafe_code)]
+
+pub mod scene;
