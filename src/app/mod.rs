@@ -278,6 +278,7 @@ impl<'a> Run<'a> {
                 self.tally.lost = true;
             }
         }
+        self.wait_for_edges();
         for (_, watcher) in core::mem::take(&mut self.watchers) {
             let label = String::from(watcher.label());
             if let Err(error) = watcher.end() {
@@ -298,6 +299,17 @@ impl<'a> Run<'a> {
         log::set_max_level(log::max_level().max(LevelFilter::Info));
         let Tally { blinks, edges, errors, .. } = self.tally;
         info!("summary blinks={blinks} edges={edges} errors={errors} resets={resets}");
+    }
+
+    /// Edges that have happened, the last outputs' own among them, are still logged. Ends with the requests' deadline.
+    fn wait_for_edges(&mut self) {
+        self.serve_chips();
+        while self.chips.iter().any(|chip| chip.has_event_under_way()) {
+            let now = SystemClock.now();
+            let wake = self.chips.iter().filter_map(|chip| chip.next_deadline()).min().unwrap_or(now);
+            idle_until(wake, &|| self.chips.iter().all(|chip| chip.is_idle()));
+            self.serve_chips();
+        }
     }
 
     /// A device that is just being reset gets the chance to end in order.

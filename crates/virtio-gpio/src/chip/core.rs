@@ -733,6 +733,11 @@ impl<'a, P: Platform> Core<'a, P> {
         self.notify();
     }
 
+    /// Whether a line's level is being asked for.
+    pub(super) fn has_event_under_way(&self) -> bool {
+        self.lines.iter().any(|(_, slot)| slot.watched() && (slot.asking || slot.pending > 0))
+    }
+
     /// How many lines hold or are owed a buffer of the event queue.
     pub(super) fn watched_lines(&self) -> usize {
         self.lines.iter().filter(|(_, slot)| slot.armed || slot.watched()).count()

@@ -224,6 +224,11 @@ impl<'a, P: Platform> Chip<'a, P> {
         self.with(|core| !core.has_news() && core.events.is_empty() && !core.has_notice())
     }
 
+    /// Whether an event has come whose edge is still being worked out: the level was asked for and is not answered.
+    pub fn has_event_under_way(&self) -> bool {
+        self.with(|core| core.has_event_under_way())
+    }
+
     /// The next event of a watched line.
     pub fn next_event(&self) -> Option<Event> {
         let now = self.clock.now();
