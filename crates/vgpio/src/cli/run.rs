@@ -76,12 +76,13 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let program = Program::find(&board.binary, arguments.qemu.as_deref())?;
     let presentation = match arguments.world.protocol {
         Protocol::Ratified => Presentation::Gpio,
-        Protocol::Draft => program.presentation_of_draft(arguments.virtio_id)?,
+        Protocol::Draft => {
+            let presentation = program.presentation_of_draft(arguments.virtio_id, arguments.world.config_size)?;
+            arguments.world.config_size = presentation.config_size();
+            eprintln!("vgpio: {}", describe(presentation));
+            presentation
+        }
     };
-    if arguments.world.protocol == Protocol::Draft {
-        arguments.world.config_size = arguments.world.config_size.min(presentation.config_size());
-        eprintln!("vgpio: {}", describe(presentation));
-    }
     let mut command = QemuCommand::new(program, board).append(&boot_arguments(&arguments));
     command.image = arguments.image.clone().unwrap_or_else(|| from_here(&command.image));
     command.modern = !arguments.legacy;

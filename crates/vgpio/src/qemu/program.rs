@@ -73,16 +73,17 @@ impl Program {
             .is_ok_and(|status| status.success())
     }
 
-    /// How this QEMU can show a device of the draft to a guest: with the ID that is wanted and its names, if it has the
-    /// generic device; without names under the ID 41, if it has the GPIO device in the form of 9.0 and later.
+    /// How this QEMU can show a device of the draft to a guest: with the ID (30 by default) and the configuration space
+    /// that are wanted, if it has the generic device; with 8 bytes under the ID 41, if it has the GPIO device in the form
+    /// of 9.0 and later.
     ///
     /// # Errors
     ///
     /// When it can do neither.
-    pub fn presentation_of_draft(&self, virtio_id: Option<u16>) -> anyhow::Result<Presentation> {
+    pub fn presentation_of_draft(&self, virtio_id: Option<u16>, config_size: u16) -> anyhow::Result<Presentation> {
         if self.has_device("vhost-user-test-device") {
             let draft = u16::try_from(virtio_gpio::messages::draft::DEVICE_ID)?;
-            return Ok(Presentation::Generic { virtio_id: virtio_id.unwrap_or(draft), config_size: 256 });
+            return Ok(Presentation::Generic { virtio_id: virtio_id.unwrap_or(draft), config_size });
         }
         let version = self.version()?;
         if version < Version::FIRST_GENERIC_BASE {

@@ -1,6 +1,4 @@
 //! The world in its own time: wires, buttons, and the records that they leave.
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
-
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,12 +1,8 @@
 //! The device behind its socket, against a front end whose every byte is written here.
-#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "helpers of tests fail like tests")]
-
-mod front_end;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
-use front_end::{Buffer, EVENT_INDEX, FrontEnd, LONG, MODERN, NEXT, WRITE};
+use crate::front_end::{Buffer, EVENT_INDEX, FrontEnd, LONG, MODERN, NEXT, WRITE};
 use gpio_model::observe::Activity;
 use gpio_model::{draft, ratified};
 use tempfile::TempDir;

@@ -1,0 +1,256 @@
+//! The program as a shell sees it. Where it takes a QEMU, it gets a script that stands in for one; what needs the real
+//! QEMU is tested together with the guest's images.
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Instant;
+
+use crate::front_end::{FrontEnd, LONG, MODERN};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tempfile::TempDir;
+
+fn vgpio(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vgpio"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    vgpio(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Waits until something is so.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < LONG, "{what}: not within {LONG:?}");
+        std::thread::yield_now();
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(pid_of(child.id()), signal).unwrap();
+}
+
+fn pid_of(pid: u32) -> Pid {
+    Pid::from_raw(pid.cast_signed()).unwrap()
+}
+
+/// A folder with a file that can be booted as little as any other, and with a script in the place of QEMU.
+struct Stage {
+    folder: TempDir,
+    qemu: PathBuf,
+}
+
+impl Stage {
+    fn new(script: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let qemu = folder.path().join("qemu");
+        fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(folder.path().join("image"), "").unwrap();
+        Self { folder, qemu }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// `vgpio run` on this stage; its files are made here, too.
+    fn run(&self, more: &[&str]) -> Command {
+        let (image, vcd, qemu) = (self.path("image"), self.path("a.vcd"), self.qemu.display().to_string());
+        let mut command = vgpio(&["run", "--image", &image, "--vcd", &vcd, "--qemu", &qemu]);
+        command.args(more).env("TMPDIR", self.folder.path());
+        command
+    }
+
+    /// What is left behind of sockets and their folders.
+    fn remains(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap().flatten();
+        entries.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.starts_with("vgpio")).collect()
+    }
+}
+
+#[test]
+fn device_ends_well_when_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let mut device = vgpio(&["device", "--socket-path", &socket.display().to_string()]).spawn().unwrap();
+    until("the socket is there", || socket.exists());
+    signal(&device, Signal::TERM);
+    assert_eq!(device.wait().unwrap().code(), Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
+fn device_ends_well_when_its_front_end_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let path = socket.display().to_string();
+    let mut device = vgpio(&["device", "-s", &path, "--line", "led", "--line", "-", "--lines", "3"]).spawn().unwrap();
+    until("the socket is there", || socket.exists());
+    let mut front_end = FrontEnd::connect(&socket, MODERN);
+    assert_eq!(front_end.config(0, 8), [3, 0, 0, 0, 6, 0, 0, 0], "three lines, one name");
+    drop(front_end);
+    assert_eq!(device.wait().unwrap().code(), Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
+fn device_shows_the_draft_as_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s");
+    let path = socket.display().to_string();
+    let draft =
+        ["device", "-s", &path, "--protocol", "draft", "--name", "panel", "--lines", "2", "--config-size", "64"];
+    let mut device = vgpio(&draft).spawn().unwrap();
+    until("the socket is there", || socket.exists());
+    let mut front_end = FrontEnd::connect(&socket, MODERN);
+    assert_eq!(front_end.config(0, 8), [1, 0, 2, 0, 0, 0, 0, 0]);
+    assert_eq!(front_end.config(0x20, 8), *b"panel\0\0\0");
+    drop(front_end);
+    assert_eq!(device.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn mistakes_are_named_and_the_status_is_2() {
+    for (arguments, named) in [
+        (vec!["device", "--socket-path", "/nosuch/folder/s"], "/nosuch/folder/s"),
+        (vec!["device", "-s", "s", "--line", "a", "--line", "a"], "\"a\" is given twice"),
+        (vec!["device", "-s", "s", "--line", "a", "--wire", "a=b"], "\"b\""),
+        (vec!["device", "-s", "s", "--wire", "0=8"], "line 8"),
+        (vec!["device", "-s", "s", "--button", "0=5"], "a unit"),
+        (vec!["device", "-s", "s", "--line", "a", "--lines", "0"], "there are 0 lines"),
+        (vec!["run", "--board", "nosuch"], "qemu-virt-aarch64"),
+        (vec!["run", "--qemu", "/nosuch/qemu"], "scripts/setup"),
+        (vec!["run", "--qemu", "/bin/true", "--image", "/nosuch/image"], "scripts/build"),
+    ] {
+        let output = run(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains(named), "{arguments:?} should name {named:?}:\n{}", stderr(&output));
+    }
+}
+
+#[test]
+fn run_says_when_qemu_does_not_start() {
+    let stage = Stage::new("echo 'no such option' >&2; exit 1");
+    let output = stage.run(&[]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.contains("no such option") && text.contains("before it connected"), "{text}");
+    assert!(stage.remains().is_empty());
+}
+
+#[test]
+fn run_gives_qemu_the_board_the_device_and_what_it_is_told() {
+    let stage = Stage::new("printf '%s\\n' \"$@\"");
+    let output = stage.run(&["--for", "7", "--append", "blink=0", "--", "-snapshot"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let words: Vec<_> = text.lines().collect();
+    for pair in [["-M", "virt,memory-backend=mem"], ["-cpu", "cortex-a57"], ["-append", "blink=0 for=7s"]] {
+        assert!(words.windows(2).any(|words| words == pair), "{pair:?} is missing in {words:?}");
+    }
+    assert!(words.contains(&"vhost-user-gpio-device,chardev=gpio0"), "{words:?}");
+    assert!(words.contains(&"virtio-mmio.force-legacy=false"), "{words:?}");
+    assert_eq!(words.last(), Some(&"-snapshot"));
+    let output = stage.run(&["--legacy"]).output().unwrap();
+    assert!(!String::from_utf8(output.stdout).unwrap().contains("force-legacy"));
+}
+
+#[test]
+fn run_shows_the_commands_that_do_the_same() {
+    let stage = Stage::new("exit 9");
+    let output = stage.run(&["--print-command"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (device, qemu) = text.trim_end().split_once('\n').unwrap();
+    assert!(qemu.starts_with(&stage.path("qemu")), "{qemu}");
+    let socket = stage.path("s");
+    let device = device.replace("gpio.sock", &socket);
+    let words: Vec<_> = device.split(' ').skip(1).collect();
+    let mut device = vgpio(&words).spawn().unwrap();
+    until("the socket is there", || Path::new(&socket).exists());
+    let mut front_end = FrontEnd::connect(Path::new(&socket), MODERN);
+    assert_eq!(front_end.config(0, 2), [8, 0], "the command works");
+    drop(front_end);
+    assert_eq!(device.wait().unwrap().code(), Some(0));
+}
+
+/// A QEMU that says its process ID and then does nothing; it ends when it is asked to.
+const SLEEPER: &str = "echo $$; exec sleep 1000";
+/// One that does not even end then.
+const STUBBORN: &str = "trap '' TERM; echo $$; exec sleep 1000";
+
+/// Starts a run and waits for the process ID that the script prints.
+fn start(stage: &Stage) -> (Child, Pid) {
+    let mut run = stage.run(&[]).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    (run, pid_of(line.trim().parse().unwrap()))
+}
+
+#[test]
+fn run_ends_qemu_when_it_is_told_to_end() {
+    for (script, kind) in
+        [(SLEEPER, Signal::TERM), (SLEEPER, Signal::INT), (SLEEPER, Signal::HUP), (STUBBORN, Signal::TERM)]
+    {
+        let stage = Stage::new(script);
+        let (mut run, qemu) = start(&stage);
+        signal(&run, kind);
+        assert_eq!(run.wait().unwrap().code(), Some(0), "{kind:?}");
+        assert!(test_kill_process(qemu).is_err(), "QEMU is still there after {kind:?}");
+        assert!(stage.remains().is_empty());
+        let mut text = String::new();
+        run.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(text.contains("a.vcd"), "where the waveform is: {text}");
+    }
+}
+
+#[test]
+fn run_takes_qemu_along_when_it_is_killed() {
+    let stage = Stage::new(SLEEPER);
+    let (mut run, qemu) = start(&stage);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    until("QEMU ends", || test_kill_process(qemu).is_err());
+}
+
+#[test]
+fn run_notices_that_qemu_died() {
+    let stage = Stage::new(SLEEPER);
+    let (mut run, qemu) = start(&stage);
+    kill_process(qemu, Signal::KILL).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(2));
+    let mut text = String::new();
+    run.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    assert!(text.contains("QEMU died"), "{text}");
+}
+
+#[test]
+fn draft_needs_a_qemu_that_can_show_it() {
+    let version =
+        |version| format!("[ \"$1\" = --version ] && echo 'QEMU emulator version {version}' && exit 0; exit 1");
+    let output = Stage::new(&version("7.2.22")).run(&["--protocol", "draft"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.contains("7.2") && text.contains("9.0 or later") && text.lines().count() == 1, "{text}");
+
+    let output = Stage::new(&version("10.0.2")).run(&["--protocol", "draft", "--print-command"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("--config-size 8") && text.contains("vhost-user-gpio-device"), "{text}");
+
+    let capable = Stage::new("exit 0");
+    let output = capable.run(&["--protocol", "draft", "--print-command", "--virtio-id", "41"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("vhost-user-test-device,chardev=gpio0,virtio-id=41,num_vqs=2,vq_size=64,config_size=256"),
+        "{text}"
+    );
+}

@@ -1,0 +1,7 @@
+//! Tests of the host tool as a whole: over its socket, in its own time, and from a shell.
+#![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "helpers of tests fail like tests")]
+
+mod command_line;
+mod front_end;
+mod server;
+mod world;
