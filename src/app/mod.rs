@@ -30,7 +30,7 @@ use tally::{Tally, is_passing};
 use watch::Watcher;
 
 /// The longest sleep.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 /// Events taken from one chip before the beat is looked at again.
 const EVENTS_AT_ONCE: usize = 64;
 /// The pause before a line whose device did not answer is tried again; it doubles so often.

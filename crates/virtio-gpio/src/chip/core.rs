@@ -735,7 +735,8 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// Whether a line's level is being asked for.
     pub(super) fn has_event_under_way(&self) -> bool {
-        self.lines.iter().any(|(_, slot)| slot.watched() && (slot.asking || slot.pending > 0))
+        let asks = |slot: &LineSlot| slot.watched() && (slot.asking || slot.pending > 0);
+        self.health.is_running() && self.lines.iter().any(|(_, slot)| asks(slot))
     }
 
     /// How many lines hold or are owed a buffer of the event queue.
