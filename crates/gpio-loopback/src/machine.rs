@@ -166,10 +166,10 @@ impl State {
         if self.reset_over.is_some() {
             self.violated("the status was written before the reset was over (4.2.2.1)");
         }
-        if !status.contains(self.status - DeviceStatus::NEEDS_RESET) {
+        if !status.contains(self.status.difference(DeviceStatus::NEEDS_RESET)) {
             self.violations.push(format!("status bits were cleared: {:?} to {status:?} (2.1.1)", self.status));
         }
-        let new = status - self.status;
+        let new = status.difference(self.status);
         self.status = status;
         if new.contains(DeviceStatus::FEATURES_OK) && self.script.refuses_features {
             self.status.remove(DeviceStatus::FEATURES_OK);

@@ -2,7 +2,7 @@
 
 use virtio_gpio::transport::{DeviceStatus, InterruptStatus, QueueAddresses, QueueSetupError, Transport};
 
-use crate::machine::Machine;
+use crate::machine::{Machine, State};
 
 /// The registers of a machine's device.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ impl Transport for Registers {
     }
 
     fn status(&self) -> DeviceStatus {
-        self.0.with(|state| state.read_status())
+        self.0.with(State::read_status)
     }
 
     fn set_status(&self, status: DeviceStatus) {
@@ -46,11 +46,11 @@ impl Transport for Registers {
     }
 
     fn acknowledge_interrupt(&self) -> InterruptStatus {
-        self.0.with(|state| state.acknowledge())
+        self.0.with(State::acknowledge)
     }
 
     fn config_generation(&self) -> u32 {
-        self.0.with(|state| state.config_generation())
+        self.0.with(State::config_generation)
     }
 
     fn read_config_u8(&self, offset: u16) -> u8 {

@@ -1,4 +1,12 @@
 //! The 2020 draft: messages, markings, errors, oddities, events.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
 
 mod common;
 

@@ -1,4 +1,12 @@
 //! Events of watched lines, with a device of the ratified protocol: types, pulses, latching, masking, arming again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
 
 mod common;
 

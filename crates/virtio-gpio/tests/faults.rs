@@ -1,5 +1,13 @@
 //! The fault catalogue: what a broken or hostile device does, and what the driver makes of it. Names carry the row:
 //! A used ring, B time and interrupts, C setting up, D configuration and names, E answers, F life of the device.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
 
 mod common;
 

@@ -1,4 +1,12 @@
 //! Pins: typed conversions, embedded-hal, many at once, the end of use.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
 
 mod common;
 

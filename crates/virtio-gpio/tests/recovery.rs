@@ -1,4 +1,12 @@
 //! The life of a device: stalls, resets, restoration, giving up.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
 
 mod common;
 

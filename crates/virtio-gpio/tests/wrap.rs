@@ -1,6 +1,14 @@
 //! The ring's indexes run freely modulo 65536: more completions than that, in batches of different sizes, with and
 //! without `VIRTIO_F_EVENT_IDX`, on every kind of transport and memory. A notification or interrupt that is lost at
 //! the wrap shows as time that passes: nothing here takes any.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
 
 mod common;
 
