@@ -133,6 +133,17 @@ impl FrontEnd {
         }
     }
 
+    /// Goes on with both indices of the first queue at a position, as if so many buffers had gone round already.
+    pub(crate) fn jump_to(&mut self, position: u16) {
+        self.stop();
+        let queue = &mut self.queues[0];
+        (queue.available, queue.used) = (position, position);
+        for ring in [AVAILABLE, USED] {
+            queue.memory.write_obj(position, GuestAddress(queue.base + ring + 2)).unwrap();
+        }
+        self.start([position, 0]);
+    }
+
     /// Reads the configuration space.
     pub(crate) fn config(&mut self, offset: u32, size: u32) -> Vec<u8> {
         let room = vec![0; size.try_into().unwrap()];
@@ -227,10 +238,11 @@ impl DriverQueue {
         bytes
     }
 
-    /// Asks for an interrupt after the next used buffer only, which counts with the feature [`EVENT_INDEX`].
-    pub(crate) fn want_interrupt_after_next(&self) {
+    /// Asks for an interrupt only after so many more used buffers and one, which counts with [`EVENT_INDEX`].
+    pub(crate) fn want_interrupt_after(&self, more: u16) {
         let place = self.base + AVAILABLE + 4 + u64::from(QUEUE_SIZE) * 2;
-        self.memory.store(self.used, GuestAddress(place), std::sync::atomic::Ordering::SeqCst).unwrap();
+        let index = self.used.wrapping_add(more);
+        self.memory.store(index, GuestAddress(place), std::sync::atomic::Ordering::SeqCst).unwrap();
     }
 
     /// Sends a request of eight bytes with room for an answer of two, and returns the answer.

@@ -251,11 +251,19 @@ fn what_is_sent_before_the_queues_are_enabled_is_not_lost() {
 fn event_index_holds_with_wrapping_counters() {
     let bench = serve(ratified());
     let mut front_end = FrontEnd::connect(&bench.socket, MODERN | EVENT_INDEX);
+    front_end.jump_to(u16::MAX - 20);
     let requests = &mut front_end.queues[REQUESTS];
-    for round in 0..70_000u32 {
-        requests.want_interrupt_after_next();
-        let answer = requests.request([5, 0, 0, 0, u8::from(round % 2 == 0), 0, 0, 0]);
+    for round in 0..60 {
+        requests.want_interrupt_after(0);
+        let answer = requests.request([5, 0, 0, 0, round % 2, 0, 0, 0]);
         assert_eq!(answer, [0, 0], "round {round}");
+    }
+    for round in 0..20 {
+        // Two chains, and an interrupt for the second only.
+        requests.want_interrupt_after(1);
+        requests.send(0, &[Buffer::Readable(&[2, 0, 0, 0, 0, 0, 0, 0]), Buffer::Writable(2)]);
+        requests.send(2, &[Buffer::Readable(&[2, 0, 1, 0, 0, 0, 0, 0]), Buffer::Writable(2)]);
+        assert_eq!([requests.used(), requests.used()], [(0, 2), (2, 2)], "round {round}");
     }
 }
 
