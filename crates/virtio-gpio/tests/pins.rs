@@ -15,11 +15,15 @@ use common::{
     with_plan,
 };
 use embedded_hal::digital::{InputPin, OutputPin, StatefulOutputPin};
-use gpio_loopback::{Plan, Settings, Tamper};
+use gpio_loopback::{Loopback, Plan, Settings, Tamper};
 use gpio_model::bank::Bank;
-use gpio_model::ratified::{Options, Quirks};
+use gpio_model::ratified::{Options as DeviceOptions, Quirks};
+use virtio_gpio::fence::CoherentFence;
 use virtio_gpio::messages::ratified::Request;
-use virtio_gpio::{Direction, Error, InterruptType, Level, LineId};
+use virtio_gpio::{
+    Chip, DescriptorSlot, Direction, Error, EventSlot, Identified, InterruptType, Level, LineId, LineSlot, Options,
+    Parts, RequestSlot, Sizes, Storage,
+};
 
 const L0: LineId = LineId(0);
 
@@ -283,7 +287,7 @@ fn an_output_that_timed_out_is_released_too() {
 fn an_output_starts_at_its_level() {
     for quirks in [Quirks::default(), Quirks::VHOST_DEVICE] {
         for level in [Low, High] {
-            let options = Options { quirks, ..Options::default() };
+            let options = DeviceOptions { quirks, ..DeviceOptions::default() };
             let machine = ratified_with(Settings::new(RATIFIED), options);
             with_chip(&machine, |chip| {
                 let led = output(chip, 0, level);
@@ -299,7 +303,8 @@ fn an_output_starts_at_its_level() {
 
 #[test]
 fn a_chip_with_very_many_lines_works() {
-    let machine = gpio_loopback::Machine::ratified(Bank::new(u16::MAX), Options::default(), Settings::new(RATIFIED));
+    let machine =
+        gpio_loopback::Machine::ratified(Bank::new(u16::MAX), DeviceOptions::default(), Settings::new(RATIFIED));
     with_plan(&machine, &Plan { lines: 300, events: 300, ..Plan::default() }, |chip| {
         assert_eq!(chip.lines(), u16::MAX);
         let pins: Vec<_> = (0..300).map(|line| output(chip, line * 218, Level::from(line % 2 == 0))).collect();
@@ -309,4 +314,25 @@ fn a_chip_with_very_many_lines_works() {
         machine.advance(chip, ms(10));
         assert_eq!(chip.line(last).unwrap().into_output(High).unwrap().level(), Ok(High));
     });
+}
+
+/// The memory was laid out for two lines; line slots beyond that would have no event buffer.
+#[test]
+fn line_slots_beyond_the_sizes_are_not_used() {
+    let machine = ratified();
+    let device = Identified::new(machine.registers(), &machine.clock(), None).map_err(|(error, _)| error).unwrap();
+    let sizes = Sizes::new(&device, &Options::default(), 2, 0, 1).unwrap();
+    let (mut descriptors, mut requests) = (vec![DescriptorSlot::EMPTY; sizes.descriptors], [RequestSlot::EMPTY; 8]);
+    let (mut lines, mut events) = ([LineSlot::EMPTY; 8], [EventSlot::EMPTY; 8]);
+    let storage = Storage {
+        descriptors: &mut descriptors,
+        requests: &mut requests,
+        lines: &mut lines,
+        events: &mut events,
+        names: &mut [],
+    };
+    let parts = Parts { memory: machine.allocate(sizes.memory), fence: CoherentFence, clock: machine.clock() };
+    let chip: Chip<'_, Loopback> = Chip::new(device, &sizes, parts, storage, Options::default()).unwrap();
+    let _watched = [watched(&chip, 0, InterruptType::BothEdges), watched(&chip, 1, InterruptType::BothEdges)];
+    assert_eq!(chip.line(LineId(2)).unwrap_err(), Error::TooManyLines { limit: 2 });
 }

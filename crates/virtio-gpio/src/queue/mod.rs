@@ -254,7 +254,11 @@ impl<'a> Queue<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::need_event;
+    use super::*;
+    use crate::fence::CoherentFence;
+    use core::ptr::NonNull;
+    use core::sync::atomic::AtomicU8;
+    use std::boxed::Box;
 
     /// The definition, spelled out: of the indexes from `old` to `new` (excluded), is one of them `event`?
     fn passes(event: u16, new: u16, old: u16) -> bool {
@@ -279,5 +283,180 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[repr(align(4096))]
+    struct Page(#[expect(dead_code, reason = "reached by its address")] [AtomicU8; 4096]);
+
+    /// Memory that starts out dirty, because nobody promises the driver anything else.
+    struct Memory(Box<[Page; 2]>);
+
+    impl Memory {
+        fn new() -> Shared<Self> {
+            Shared::new(Self(Box::new([const { Page([const { AtomicU8::new(0xaa) }; 4096]) }; 2])))
+        }
+    }
+
+    // SAFETY: two whole pages, aligned by their type, which live as long as the value and may be written through a
+    // shared reference because they are atomics.
+    #[expect(unsafe_code, reason = "implements an unsafe trait")]
+    unsafe impl DmaMemory for Memory {
+        fn base(&self) -> NonNull<u8> {
+            NonNull::from(&*self.0).cast()
+        }
+        fn len(&self) -> usize {
+            8192
+        }
+        fn device_address(&self) -> u64 {
+            0x8000_0000
+        }
+    }
+
+    /// A queue of four descriptors at the start of the memory, and what the device sees of it.
+    struct Fixture {
+        shared: Shared<Memory>,
+        queue: Queue<'static>,
+    }
+
+    const BUFFER: usize = 2048;
+
+    impl Fixture {
+        fn new(event_index: bool) -> Self {
+            let shared = Memory::new();
+            let slots = Box::leak(Box::new([DescriptorSlot::EMPTY; 4]));
+            let mut queue = Queue::new(0, QueueSize::at_most(4, 4).unwrap(), 0, slots);
+            queue.reset(&shared, event_index);
+            Self { shared, queue }
+        }
+
+        fn add(&mut self, token: u16) -> bool {
+            let bus = Bus { shared: &self.shared, fence: &CoherentFence };
+            self.queue.add(bus, &[Buffer::readable(BUFFER, 8), Buffer::writable(BUFFER + 64, 2)], token)
+        }
+
+        fn pop(&mut self) -> Result<Option<Completion>, RingViolation> {
+            let bus = Bus { shared: &self.shared, fence: &CoherentFence };
+            self.queue.pop(bus)
+        }
+
+        fn should_notify(&mut self) -> bool {
+            let bus = Bus { shared: &self.shared, fence: &CoherentFence };
+            self.queue.should_notify(bus)
+        }
+
+        fn rearm_interrupt(&mut self) -> bool {
+            let bus = Bus { shared: &self.shared, fence: &CoherentFence };
+            self.queue.rearm_interrupt(bus)
+        }
+
+        fn available_index(&self) -> u16 {
+            self.shared.read_u16(64 + 2)
+        }
+
+        /// The device's part: the used ring starts at 4096, as a legacy device would compute it.
+        fn complete(&self, index: u16, id: u32, length: u32) {
+            let element = 4096 + 4 + 8 * usize::from(index % 4);
+            self.shared.write_u32(element, id);
+            self.shared.write_u32(element + 4, length);
+            self.shared.write_u16(4096 + 2, index.wrapping_add(1));
+        }
+    }
+
+    #[test]
+    fn a_chain_is_published_as_the_specification_lays_it_out() {
+        let mut fixture = Fixture::new(false);
+        assert_eq!((fixture.available_index(), fixture.shared.read_u16(64)), (0, 0), "dirty memory was cleared");
+        assert!(fixture.add(7));
+        let descriptor = |offset: usize| {
+            let mut bytes = [0; 16];
+            fixture.shared.read_bytes(offset, &mut bytes);
+            bytes
+        };
+        assert_eq!(descriptor(0), [0, 0x08, 0, 0x80, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 1, 0]);
+        assert_eq!(descriptor(16), [0x40, 0x08, 0, 0x80, 0, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0]);
+        assert_eq!((fixture.available_index(), fixture.shared.read_u16(64 + 4)), (1, 0));
+    }
+
+    #[test]
+    fn a_full_queue_publishes_nothing() {
+        let mut fixture = Fixture::new(false);
+        assert!(fixture.add(0) && fixture.add(1));
+        assert!(!fixture.add(2));
+        assert_eq!((fixture.available_index(), fixture.queue.free_descriptors()), (2, 0));
+    }
+
+    #[test]
+    fn completions_carry_what_the_device_said_and_what_it_could() {
+        let mut fixture = Fixture::new(false);
+        assert!(fixture.add(7));
+        assert_eq!(fixture.pop(), Ok(None));
+        fixture.complete(0, 0, 99);
+        assert!(fixture.queue.has_used(&fixture.shared));
+        assert_eq!(fixture.pop(), Ok(Some(Completion { token: 7, length: 99, writable: 2 })));
+        assert!(!fixture.queue.has_used(&fixture.shared));
+        assert_eq!(fixture.pop(), Ok(None));
+    }
+
+    /// The latch: nothing is taken and nothing is added until a reset.
+    #[test]
+    fn a_broken_queue_stays_broken_until_it_is_reset() {
+        let mut fixture = Fixture::new(false);
+        assert!(fixture.add(7));
+        fixture.complete(0, 3, 2);
+        let violation = RingViolation::NotInFlight(3);
+        assert_eq!(fixture.pop(), Err(violation));
+        fixture.complete(0, 0, 2);
+        assert_eq!(fixture.pop(), Err(violation));
+        assert!(!fixture.queue.has_used(&fixture.shared), "a broken queue keeps nobody busy");
+        assert!(!fixture.add(8));
+        fixture.queue.reset(&fixture.shared, false);
+        assert_eq!(fixture.pop(), Ok(None));
+        assert!(fixture.add(9));
+        fixture.complete(0, 0, 2);
+        assert_eq!(fixture.pop().map(|found| found.map(|found| found.token)), Ok(Some(9)));
+    }
+
+    #[test]
+    fn an_index_that_moves_too_far_breaks_the_queue_at_once() {
+        for to in [2, 3, 1000, 65535] {
+            let mut fixture = Fixture::new(false);
+            assert!(fixture.add(7));
+            fixture.shared.write_u16(4096 + 2, to);
+            assert_eq!(fixture.pop(), Err(RingViolation::IndexJump { from: 0, to }));
+        }
+    }
+
+    #[test]
+    fn a_notification_is_due_once_and_where_it_is_wanted() {
+        let mut fixture = Fixture::new(false);
+        assert!(!fixture.should_notify());
+        assert!(fixture.add(0));
+        assert!(fixture.should_notify());
+        assert!(!fixture.should_notify(), "nothing new since");
+        fixture.shared.write_u16(4096, USED_NO_NOTIFY);
+        assert!(fixture.add(1));
+        assert!(!fixture.should_notify());
+
+        let mut fixture = Fixture::new(true);
+        // The device wants to hear when the second chain is there.
+        fixture.shared.write_u16(4096 + 4 + 8 * 4, 1);
+        assert!(fixture.add(0));
+        assert!(!fixture.should_notify());
+        assert!(fixture.add(1));
+        assert!(fixture.should_notify());
+    }
+
+    #[test]
+    fn asking_for_interrupts_finds_what_came_in_between() {
+        let mut fixture = Fixture::new(true);
+        assert!(fixture.add(0));
+        fixture.complete(0, 0, 2);
+        assert!(fixture.pop().is_ok());
+        assert!(!fixture.rearm_interrupt());
+        assert_eq!(fixture.shared.read_u16(64 + 4 + 2 * 4), 1, "used_event is the next completion");
+        assert!(fixture.add(1));
+        fixture.complete(1, 0, 2);
+        assert!(fixture.rearm_interrupt());
+        assert_eq!(fixture.shared.read_u16(64 + 4 + 2 * 4), 1);
     }
 }
