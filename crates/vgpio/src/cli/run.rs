@@ -83,7 +83,8 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
             presentation
         }
     };
-    let mut command = QemuCommand::new(program, board).append(&boot_arguments(&arguments));
+    let names_are_visible = arguments.world.protocol == Protocol::Ratified || presentation != Presentation::Gpio;
+    let mut command = QemuCommand::new(program, board).append(&boot_arguments(&arguments, names_are_visible));
     command.image = arguments.image.clone().unwrap_or_else(|| from_here(&command.image));
     command.modern = !arguments.legacy;
     command.extra = std::mem::take(&mut arguments.extra);
@@ -131,9 +132,12 @@ fn furnish(world: &mut WorldArguments) {
     world.buttons.push(("button1".to_owned(), Duration::from_millis(2200)));
 }
 
-fn boot_arguments(arguments: &RunArguments) -> String {
+/// What the guest is told; by default to blink all LEDs, by their numbers if it cannot see their names.
+fn boot_arguments(arguments: &RunArguments, names_are_visible: bool) -> String {
     let default = || {
-        let leds: Vec<_> = arguments.world.names.iter().filter(|name| name.starts_with("led")).cloned().collect();
+        let leds = arguments.world.names.iter().enumerate().filter(|(_, name)| name.starts_with("led"));
+        let leds: Vec<_> =
+            leds.map(|(line, name)| if names_are_visible { name.clone() } else { line.to_string() }).collect();
         let blink = (!leds.is_empty()).then(|| format!("blink={}", leds.join(",")));
         blink.into_iter().chain(["period=500ms".to_owned(), "log=debug".to_owned()]).collect::<Vec<_>>().join(" ")
     };

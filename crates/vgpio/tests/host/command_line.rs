@@ -244,6 +244,7 @@ fn draft_needs_a_qemu_that_can_show_it() {
     let output = Stage::new(&version("10.0.2")).run(&["--protocol", "draft", "--print-command"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("--config-size 8") && text.contains("vhost-user-gpio-device"), "{text}");
+    assert!(text.contains("blink=0,1"), "the guest sees no names there: {text}");
 
     let capable = Stage::new("echo 'vhost-user-test-device options:'; echo '  virtio-id=<uint16>'");
     let output = capable.run(&["--protocol", "draft", "--print-command", "--virtio-id", "41"]).output().unwrap();
