@@ -435,3 +435,29 @@ fn a_protocol_that_was_chosen_wrongly_fails_by_timeout() {
     let chip = bench.chip(&machine, &plan).unwrap();
     assert_eq!(chip.line(L0).unwrap().into_input().unwrap_err().error, Error::Timeout);
 }
+
+/// Behind a reset may stand another build of the device.
+#[test]
+fn the_marking_is_learnt_anew_after_a_reset() {
+    let machine = draft();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        machine.need_reset();
+        machine.tamper(0, [message(0xf001, 0, 0), message(0xf003, 0, 0), message(0xf006, 0, 1)]);
+        machine.advance(chip, ms(10));
+        assert_eq!(notices(chip).last(), Some(&Notice::Recovered));
+        led.set(High).unwrap();
+    });
+}
+
+/// In between it does not change: what is marked otherwise is no reply.
+#[test]
+fn a_reply_with_another_marking_is_none() {
+    let machine = draft();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        machine.tamper(0, [message(0xf006, 0, 1)]);
+        assert_eq!(led.set(High), Err(Error::Timeout));
+        assert!(oddities(chip).contains(&Oddity::UnexpectedMessage { kind: 0xf006, line: L0 }));
+    });
+}

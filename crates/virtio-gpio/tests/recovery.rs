@@ -324,28 +324,78 @@ fn a_mute_line_is_given_up_while_the_others_go_on() {
     }
 }
 
-/// A line that had to wait behind a mute one is not given up with it.
+/// A line that had to wait behind mute ones is not given up with them.
 #[test]
 fn requests_behind_a_mute_line_do_not_count_against_theirs() {
     let machine = draft();
     with_plan(&machine, &impatient(), |chip| {
-        let (mut mute, mut led) = (output(chip, 0, Low), output(chip, 1, Low));
-        machine.mute(LineId(0), true);
-        for _ in 0..200 {
-            // Both at once: the second is queued behind the first.
-            let first = mute.start_set(High);
-            let second = led.start_set(High);
-            if let Ok(pending) = first {
-                let _ = pending.wait();
-            }
-            if let Ok(pending) = second {
-                let _ = pending.wait();
-            }
-            machine.advance(chip, ms(100));
+        let (mut led, mut other) = (output(chip, 0, Low), output(chip, 1, Low));
+        for line in 2..6 {
+            let mut mute = output(chip, line, Low);
+            machine.mute(LineId(line), true);
+            // The request that waits in the queue is found overdue first: it has the first slot.
+            let first_slot = other.start_set(High).unwrap();
+            machine.pump(chip);
+            let sent = mute.start_set(High).unwrap();
+            drop(first_slot);
+            let queued = led.start_set(High).unwrap();
+            assert_eq!((queued.wait(), sent.wait().is_err()), (Err(Error::Timeout), true));
+            machine.advance(chip, ms(20_000));
+            assert_eq!(mute.set(High), Err(Error::LineLost));
         }
-        assert_eq!(mute.set(High), Err(Error::LineLost));
-        led.set(Low).unwrap();
-        assert_eq!(machine.line(LineId(1)).level(), Low);
+        led.set(High).unwrap();
+        assert_eq!(machine.line(LineId(0)).level(), High);
+    });
+}
+
+/// A device that lets itself be restored and breaks with the next request, over and over, is reset with growing pauses
+/// and given up.
+#[test]
+fn a_device_that_breaks_with_every_request_is_given_up() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        let start = machine.now();
+        while !chip.has_failed() {
+            if !chip.is_recovering() {
+                machine.tamper(0, [Tamper::Id(u32::MAX)]);
+            }
+            let _ = led.set(High);
+            machine.advance(chip, ms(10));
+            assert!(machine.now().since(start) < ms(120_000), "it ends");
+        }
+        assert_eq!(chip.statistics().resets, 24);
+    });
+}
+
+/// Patience is for silence: a device that answers between its faults has more than half a minute.
+#[test]
+fn a_device_that_answers_between_its_faults_is_not_silent() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        while machine.now().as_nanos() < 60_000_000_000 {
+            machine.need_reset();
+            machine.advance(chip, ms(4000));
+            let _ = led.set(High);
+        }
+        assert!(!chip.has_failed());
+    });
+}
+
+/// The first of an output's two messages was answered late, the second never sent: the line is no output, and does not
+/// become one with the next reset.
+#[test]
+fn half_of_an_output_is_none() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        machine.tamper(0, [Tamper::Delay(ms(1100))]);
+        let rejected = chip.line(LineId(0)).unwrap().into_output(High).unwrap_err();
+        assert_eq!(rejected.error, Error::Timeout);
+        machine.advance(chip, ms(200));
+        machine.need_reset();
+        machine.advance(chip, ms(100));
+        assert_eq!(rejected.pin.direction(), Ok(Direction::None));
     });
 }
 

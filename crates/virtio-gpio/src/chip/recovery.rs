@@ -144,6 +144,7 @@ impl<P: Platform> Core<'_, P> {
     }
 
     fn begin_reset(&mut self, now: Instant) {
+        self.health.tries = self.health.tries.saturating_add(1);
         self.statistics.resets = self.statistics.resets.wrapping_add(1);
         self.transport.set_status(DeviceStatus::empty());
         self.health.state = State::Resetting { until: now.after(RESET_TIME) };
@@ -153,8 +154,7 @@ impl<P: Platform> Core<'_, P> {
     /// Ends a try; the next one follows after a pause, or the device is given up.
     fn try_failed(&mut self, now: Instant) {
         self.requests.fail_all(Error::OutcomeUnknown);
-        self.health.tries = self.health.tries.saturating_add(1);
-        if now.since(self.health.silent_since) >= PATIENCE || self.health.tries > MAX_TRIES {
+        if now.since(self.health.silent_since) >= PATIENCE || self.health.tries >= MAX_TRIES {
             add_status(&self.transport, DeviceStatus::FAILED);
             self.health.state = State::Failed;
             self.tell(Notice::Failed);
