@@ -132,6 +132,9 @@ fn use_uart(kind: UartKind, registers: Region, register_shift: u32, clock: Optio
     // SAFETY: mapped as a device, and something answers. The board or the tree says that it is such a UART. The value
     // replaces the previous one; the emergency console is used only when no other code runs any more.
     let mut uart = unsafe { Uart::new(place) }.ok_or("its address is 0")?;
+    if !uart.identify() {
+        return Err("what answers at its address is no such UART");
+    }
     uart.configure(clock);
     emergency::set_console(place);
     CONSOLE.with(|console| console.uart = Some(uart));

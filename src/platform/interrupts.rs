@@ -101,7 +101,8 @@ const STANDSTILL: u32 = 10_000;
 const PAUSE: Duration = Duration::from_millis(10);
 
 static REGISTRATIONS: InterruptLock<Vec<(Registration, Trigger)>> = InterruptLock::new(Vec::new());
-static STORM: InterruptLock<Storm> = InterruptLock::new(Storm { instruction: 0, count: 0, paused: Vec::new() });
+static STORM: InterruptLock<Storm> =
+    InterruptLock::new(Storm { instruction: 0, count: 0, paused: Vec::new(), reported: Vec::new() });
 static IN_HANDLER: AtomicBool = AtomicBool::new(false);
 
 #[derive(Debug)]
@@ -111,6 +112,8 @@ struct Storm {
     /// Interrupts at that instruction, in a row.
     count: u32,
     paused: Vec<Pause>,
+    /// The interrupts that were paused at some time. The console hears of each once.
+    reported: Vec<InterruptId>,
 }
 
 /// Calls `handler` with `argument` whenever the interrupt comes, from now on. More than one handler may be registered for
@@ -176,10 +179,22 @@ fn pause(id: InterruptId) {
         registrations.iter().find(|(registration, _)| registration.id == id).map(|&(_, trigger)| trigger)
     });
     let Some(trigger) = trigger else { return };
-    log::warn!("interrupt {id} does not let main code run; it is paused for {} ms", PAUSE.as_millis());
     interrupt_controller::disable(id);
     let until = SystemClock.now().after(PAUSE);
-    STORM.with(|storm| storm.paused.push(Pause { id, trigger, until }));
+    let first = STORM.with(|storm| {
+        storm.paused.push(Pause { id, trigger, until });
+        let first = !storm.reported.contains(&id);
+        if first {
+            storm.reported.push(id);
+        }
+        first
+    });
+    if first {
+        log::warn!(
+            "interrupt {id} did not let main code run; it is paused for {} ms, and again if need be",
+            PAUSE.as_millis()
+        );
+    }
 }
 
 /// Main code says that it gets on. Lets paused interrupts in whose time is over, and says when the next one's is.

@@ -50,9 +50,14 @@ pub(crate) fn stack_guards() -> [(Region, &'static str); 3] {
 }
 
 /// The console of the board's memory.x, for as long as no device tree has named one.
+#[expect(unsafe_code, reason = "declares what the link script writes")]
 pub(crate) fn board_console() -> (UartKind, u64) {
-    let kind = if address(symbol!(board_console_is_16550: u8)) == 0 { UartKind::Pl011 } else { UartKind::Ns16550 };
-    (kind, address(symbol!(board_console_base: u8)))
+    unsafe extern "C" {
+        /// Kind and address: two words that are never written.
+        safe static board_console: [u64; 2];
+    }
+    let [kind, base] = board_console;
+    (if kind == 1 { UartKind::Pl011 } else { UartKind::Ns16550 }, base)
 }
 
 /// The instructions that may fault.

@@ -80,15 +80,21 @@ impl Uart {
         Some(Self { registers, stalled: false })
     }
 
-    /// Sets the line up, 115200 baud and eight bits, if the input clock is known. Otherwise it stays as the firmware left it.
-    pub(crate) fn configure(&mut self, clock: Option<u32>) {
+    /// Whether it is such a UART at all. The caller may have been told wrong.
+    pub(crate) fn identify(&mut self) -> bool {
         match &mut self.registers {
-            Registers::Pl011(uart) => {
-                let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
-                // A clock that is too slow for the rate is as good as an unknown one.
-                let _unchanged = clock.map(|clock| uart.enable(line, BAUD_RATE, clock));
-            }
-            Registers::Ns16550(uart) => uart.enable_fifo(),
+            Registers::Pl011(uart) => uart.read_identification().is_valid(),
+            Registers::Ns16550(uart) => uart.has_fifo(),
+        }
+    }
+
+    /// Sets a PL011's line up, 115200 baud and eight bits, if the input clock is known. Any other stays as the firmware
+    /// left it.
+    pub(crate) fn configure(&mut self, clock: Option<u32>) {
+        if let (Registers::Pl011(uart), Some(clock)) = (&mut self.registers, clock) {
+            let line = LineConfig { data_bits: DataBits::Bits8, parity: Parity::None, stop_bits: StopBits::One };
+            // A clock that is too slow for the rate is as good as an unknown one.
+            let _unchanged = uart.enable(line, BAUD_RATE, clock);
         }
     }
 

@@ -8,11 +8,15 @@ use safe_mmio::fields::ReadWrite;
 /// Registers, numbered.
 const DATA: usize = 0;
 const INTERRUPT_ENABLE: usize = 1;
+/// When written.
 const FIFO_CONTROL: usize = 2;
+/// When read.
+const INTERRUPT_IDENTIFICATION: usize = 2;
 const LINE_STATUS: usize = 5;
 
 const INTERRUPT_RECEIVED: u8 = 1 << 0;
 const FIFO_ENABLE: u8 = 1 << 0;
+const IDENTIFICATION_FIFO: u8 = 0b11 << 6;
 const STATUS_RECEIVED: u8 = 1 << 0;
 const STATUS_HOLDING_EMPTY: u8 = 1 << 5;
 const STATUS_IDLE: u8 = 1 << 6;
@@ -50,8 +54,10 @@ impl Ns16550 {
         }
     }
 
-    pub(super) fn enable_fifo(&mut self) {
+    /// Turns the FIFO on, and says whether there is one.
+    pub(super) fn has_fifo(&mut self) -> bool {
         self.write_register(FIFO_CONTROL, FIFO_ENABLE);
+        self.read_register(INTERRUPT_IDENTIFICATION) & IDENTIFICATION_FIFO == IDENTIFICATION_FIFO
     }
 
     pub(super) fn can_write(&mut self) -> bool {
