@@ -117,6 +117,10 @@ pub(crate) mod layout {
         [(Region::new(0, 0), ""); 3]
     }
 
+    pub(crate) fn board_finisher() -> Option<u64> {
+        None
+    }
+
     pub(crate) fn board_console() -> (UartKind, u64) {
         (UartKind::Pl011, 0)
     }

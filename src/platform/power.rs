@@ -6,7 +6,11 @@ use super::{ExitCode, console};
 use crate::arch;
 use crate::device_tree::machine::PowerControl;
 use crate::memory::mappings;
+use crate::memory::regions::Region;
 use crate::memory::translation::Access;
+
+/// The registers of a test finisher: one.
+const FINISHER_SIZE: u64 = 4;
 
 static CONTROL: Once<PowerControl> = Once::new();
 
@@ -19,6 +23,13 @@ pub(super) fn set_control(control: PowerControl) {
         return;
     }
     CONTROL.call_once(|| control);
+}
+
+/// Falls back to what the board says, because the device tree could not be used. What it has said already stays.
+pub(super) fn use_board_control() {
+    if let Some(registers) = arch::layout::board_finisher().and_then(|base| Region::from_size(base, FINISHER_SIZE)) {
+        set_control(PowerControl::Finisher(registers));
+    }
 }
 
 /// Ends the image.

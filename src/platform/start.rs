@@ -78,6 +78,7 @@ pub(crate) fn run(tree: u64, hart: Option<u64>, main: fn(&'static Machine) -> Ex
         }
         Err(error) => {
             log::error!("{error}");
+            power::use_board_control();
             ExitCode::Failure
         }
     };

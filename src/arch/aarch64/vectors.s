@@ -36,6 +36,7 @@
 
 .section .text.vectors, "ax"
 .balign 0x800
+.global exception_vectors
 exception_vectors:
     FROM_MAIN KIND_SYNCHRONOUS
     FROM_MAIN KIND_INTERRUPT

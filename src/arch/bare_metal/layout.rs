@@ -49,15 +49,26 @@ pub(crate) fn stack_guards() -> [(Region, &'static str); 3] {
     ]
 }
 
-/// The console of the board's memory.x, for as long as no device tree has named one.
+/// What the board's memory.x says: the kind and the address of the console, and the address of the test finisher or 0.
 #[expect(unsafe_code, reason = "declares what the link script writes")]
-pub(crate) fn board_console() -> (UartKind, u64) {
+fn board() -> [u64; 3] {
     unsafe extern "C" {
-        /// Kind and address: two words that are never written.
-        safe static board_console: [u64; 2];
+        /// Three words that are never written.
+        safe static board: [u64; 3];
     }
-    let [kind, base] = board_console;
+    board
+}
+
+/// The console of the board, for as long as no device tree has named one.
+pub(crate) fn board_console() -> (UartKind, u64) {
+    let [kind, base, _] = board();
     (if kind == 1 { UartKind::Pl011 } else { UartKind::Ns16550 }, base)
+}
+
+/// The test finisher of the board, for when no device tree can be read.
+pub(crate) fn board_finisher() -> Option<u64> {
+    let [_, _, base] = board();
+    (base != 0).then_some(base)
 }
 
 /// The instructions that may fault.

@@ -5,6 +5,7 @@
 
 .section .text.vectors, "ax"
 .balign 4
+.global trap_entry
 trap_entry:
     csrrw   sp, sscratch, sp
     bnez    sp, 1f
