@@ -104,8 +104,9 @@ pub(super) fn find(machine: &Machine, arguments: &Arguments) -> Found {
         match interrupts::register(node.interrupt, node.trigger, on_interrupt, number) {
             Ok(()) => {
                 ready.store(true, Ordering::Relaxed);
-                // The set-up has left the line up, and an edge that is over is not seen.
-                on_interrupt(number);
+                if let Some(chip) = chips.get(number) {
+                    chip.interrupt_enabled();
+                }
             }
             // The chip is polled then: slower, and the processor does not rest, but everything works.
             Err(error) => warn!("gpio{number}: interrupt {} cannot be used: {error}", node.interrupt),

@@ -210,13 +210,22 @@ impl<'a, P: Platform> Core<'a, P> {
     /// Handles an interrupt: acknowledges first and drains then, so that what comes in between raises a new one.
     /// Returns whether it was this device's.
     pub(super) fn handle_interrupt(&mut self, now: Instant) -> bool {
+        let raised = self.acknowledge_and_drain(now);
+        if raised {
+            self.statistics.interrupts = self.statistics.interrupts.wrapping_add(1);
+        } else {
+            self.odd(Oddity::SpuriousInterrupt);
+        }
+        raised
+    }
+
+    /// The part of [`handle_interrupt`](Self::handle_interrupt) that does not ask why it was called.
+    pub(super) fn acknowledge_and_drain(&mut self, now: Instant) -> bool {
         let status = self.transport.acknowledge_interrupt();
         self.fence.after_interrupt();
         if status.is_empty() {
-            self.odd(Oddity::SpuriousInterrupt);
             return false;
         }
-        self.statistics.interrupts = self.statistics.interrupts.wrapping_add(1);
         if status.contains(InterruptStatus::CONFIG_CHANGE) {
             self.check_status(now);
         }

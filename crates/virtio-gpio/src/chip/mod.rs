@@ -199,11 +199,17 @@ impl<'a, P: Platform> Chip<'a, P> {
     /// the device had raised it.
     ///
     /// To be called from the interrupt's handler. An edge-triggered interrupt is not lost: what comes after the
-    /// acknowledgement raises a new one. What came before the interrupt was enabled does not: call this once when it
-    /// is.
+    /// acknowledgement raises a new one.
     pub fn handle_interrupt(&self) -> bool {
         let now = self.clock.now();
         self.with(|core| core.handle_interrupt(now))
+    }
+
+    /// Takes what came before the interrupt was enabled, and lowers its line: an edge-triggered one raises no new edge
+    /// otherwise. To be called once, after the interrupt's handler is in place.
+    pub fn interrupt_enabled(&self) {
+        let now = self.clock.now();
+        self.with(|core| core.acknowledge_and_drain(now));
     }
 
     /// Does what is due: completions whose interrupt was lost, deadlines, pauses, recovery. To be called whenever the
