@@ -8,6 +8,7 @@
 mod boot;
 mod draft;
 mod faults;
+mod image;
 mod peer;
 mod ratified;
 mod wrong_arguments;
@@ -32,8 +33,9 @@ const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64",
 
 fn main() {
     let mut trials = Vec::new();
-    let groups: [(&str, &[Entry]); 6] = [
+    let groups: [(&str, &[Entry]); 7] = [
         ("boot", boot::CASES),
+        ("image", image::CASES),
         ("ratified", ratified::CASES),
         ("draft", draft::CASES),
         ("wrong_arguments", wrong_arguments::CASES),
