@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(selection.blink, [at(1, 0)]);
         assert_eq!(selection.watch, [(at(0, 0), InterruptType::RisingEdge)]);
         let selection = select("blink=gpio1:button1,3", &chips()).unwrap();
-        assert_eq!(selection.blink, [at(0, 3), at(1, 1)]);
+        assert_eq!(selection.blink, [at(1, 1), at(0, 3)]);
         assert!(!selection.watch.iter().any(|(line, _)| *line == at(1, 1)));
     }
 
