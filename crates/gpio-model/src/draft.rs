@@ -1,6 +1,6 @@
 //! A device of the 2020 draft: "Virtio-GPIO protocol specification, version 1.0".
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -82,6 +82,8 @@ pub struct Device<O = ()> {
     bank: Bank,
     config_space: Vec<u8>,
     waiting: VecDeque<Message>,
+    /// The lines whose replies are lost.
+    mute: BTreeSet<LineId>,
     driver_ready: bool,
     options: Options,
     observer: O,
@@ -100,6 +102,7 @@ impl<O: Observer> Device<O> {
         Self {
             config_space: config_space(bank.count(), &options),
             waiting: VecDeque::with_capacity(WAITING_LIMIT),
+            mute: BTreeSet::new(),
             driver_ready: false,
             bank,
             options,
@@ -125,6 +128,15 @@ impl<O: Observer> Device<O> {
     /// Says whether the driver has said `DRIVER_OK`. Before that, nobody is told of levels.
     pub fn set_driver_ready(&mut self, ready: bool) {
         self.driver_ready = ready;
+    }
+
+    /// Makes the device carry out the requests for a line without a reply, or reply again: to imitate a faulty device.
+    pub fn set_mute(&mut self, line: LineId, mute: bool) {
+        if mute {
+            self.mute.insert(line);
+        } else {
+            self.mute.remove(&line);
+        }
     }
 
     /// Forgets the driver: its lines, and the messages that wait for it.
@@ -168,7 +180,11 @@ impl<O: Observer> Device<O> {
         };
         let reply = Message { kind: self.options.marking.apply(request.kind), line: request.line, value };
         self.observer.observe(Activity::Message { request, reply });
-        self.enqueue(reply);
+        if self.mute.contains(&reply.line) {
+            self.observer.observe(Activity::Lost(reply));
+        } else {
+            self.enqueue(reply);
+        }
         self.after_change(change);
     }
 

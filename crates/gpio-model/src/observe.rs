@@ -44,7 +44,7 @@ pub enum Activity {
     },
     /// A message of the draft that no one asked for was queued for the driver.
     Notice(draft::Message),
-    /// A message of the draft was dropped because there was no room for it.
+    /// A message of the draft was dropped: there was no room for it, or the line is mute.
     Lost(draft::Message),
 }
 

@@ -225,3 +225,16 @@ fn any_message_can_be_sent_to_imitate_a_faulty_device() {
     device.send(Message { kind: 0x11, line: LineId(0xffff), value: 1 });
     assert_eq!(receive(&mut device), Some([0x11, 0, 0xff, 0xff, 1, 0, 0, 0]));
 }
+
+#[test]
+fn a_mute_line_is_carried_out_without_a_reply() {
+    let mut device = device();
+    device.set_mute(LineId(1), true);
+    device.transmit(&[3, 0, 1, 0, 1, 0, 0, 0]);
+    assert_eq!(receive(&mut device), None);
+    assert_eq!(device.bank().line(LineId(1)).unwrap().level(), Level::High, "an output that is high");
+    assert_eq!(send(&mut device, 5, 0, 0), [0; 4], "other lines reply");
+    device.set_mute(LineId(1), false);
+    assert_eq!(send(&mut device, 5, 1, 0), [1, 0, 0, 0], "GET_VALUE");
+    assert_eq!(receive(&mut device), None, "what was lost stays lost");
+}

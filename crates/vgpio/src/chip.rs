@@ -6,7 +6,11 @@ use gpio_model::bank::{Bank, UnknownLine};
 use gpio_model::names::{Names, NamesError};
 use gpio_model::observe::{Activity, Observer};
 use gpio_model::{draft, ratified};
+use virtio_gpio::messages::draft::Message;
+use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::messages::{Level, LineId};
+
+use crate::fault::{AnswerFault, Faults, QueueFault, Rule};
 
 /// What happened in a model and was not looked at yet.
 #[derive(Debug, Default)]
@@ -33,8 +37,21 @@ pub struct Chip {
     /// An unnamed line has an empty name.
     names: Vec<String>,
     pub(crate) model: Model,
+    pub(crate) faults: Faults,
     stalled: bool,
 }
+
+/// The device speaks the other protocol, which has no such thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongProtocol;
+
+impl std::fmt::Display for WrongProtocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("The device speaks the other protocol, which has no such thing")
+    }
+}
+
+impl std::error::Error for WrongProtocol {}
 
 /// More lines than a protocol can count, or names that it cannot carry.
 #[derive(Debug)]
@@ -69,7 +86,7 @@ impl Chip {
         let bank = bank(&names)?;
         options.names = block(&names)?;
         let model = Model::Ratified(ratified::Device::with_observer(bank, options, Journal::default()));
-        Ok(Self { names, model, stalled: false })
+        Ok(Self { names, model, faults: Faults::default(), stalled: false })
     }
 
     /// A device of the draft, in the same manner.
@@ -81,7 +98,7 @@ impl Chip {
         let bank = bank(&names)?;
         options.names = block(&names)?;
         let model = Model::Draft(draft::Device::with_observer(bank, options, Journal::default()));
-        Ok(Self { names, model, stalled: false })
+        Ok(Self { names, model, faults: Faults::default(), stalled: false })
     }
 
     /// The names of the lines; empty for a line without one.
@@ -128,6 +145,59 @@ impl Chip {
     /// then; whoever drives the lines goes on.
     pub fn set_stalled(&mut self, stalled: bool) {
         self.stalled = stalled;
+    }
+
+    /// Makes the device carry out the requests for a line without an answer, or answer again. A ratified device then
+    /// gives the late answers too, which a draft device has lost.
+    pub fn set_mute(&mut self, line: LineId, mute: bool) {
+        match &mut self.model {
+            Model::Ratified(_) if mute => _ = self.faults.mute.insert(line),
+            Model::Ratified(_) => _ = self.faults.mute.remove(&line),
+            Model::Draft(device) => device.set_mute(line, mute),
+        }
+    }
+
+    /// Spoils the next answers of a ratified device to requests of that kind.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongProtocol`].
+    pub fn spoil_answers(
+        &mut self,
+        fault: AnswerFault,
+        times: u32,
+        requests: fn(Request) -> bool,
+    ) -> Result<(), WrongProtocol> {
+        let Model::Ratified(_) = self.model else { return Err(WrongProtocol) };
+        self.faults.rules.push(Rule { fault, times, requests });
+        Ok(())
+    }
+
+    /// Makes a ratified device return the next event buffers at once, without an interrupt.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongProtocol`].
+    pub fn return_events(&mut self, times: u32) -> Result<(), WrongProtocol> {
+        let Model::Ratified(_) = self.model else { return Err(WrongProtocol) };
+        self.faults.returned_events = times;
+        Ok(())
+    }
+
+    /// Spoils a queue, as soon as the driver uses it.
+    pub fn spoil_queue(&mut self, queue: usize, fault: QueueFault) {
+        self.faults.queues.push((queue, fault));
+    }
+
+    /// Makes a draft device send any message.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongProtocol`].
+    pub fn send(&mut self, message: Message) -> Result<(), WrongProtocol> {
+        let Model::Draft(device) = &mut self.model else { return Err(WrongProtocol) };
+        device.send(message);
+        Ok(())
     }
 
     /// Lets a new driver begin, with the features that it accepted.

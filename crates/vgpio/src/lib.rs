@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chip;
+pub mod fault;
 pub mod qemu;
 pub mod record;
 pub mod server;

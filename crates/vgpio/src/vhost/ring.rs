@@ -11,6 +11,11 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 /// The largest queue that a driver may choose. QEMU offers up to 1024 whatever a device says.
 pub(crate) const QUEUE_SIZE_MAX: u16 = 1024;
 
+/// The used ring (VIRTIO 1.2, 2.7.8): where its index is, what comes before its elements, and the size of one.
+const USED_INDEX: u64 = 2;
+const USED_HEADER: u64 = 4;
+const USED_ELEMENT: u64 = 8;
+
 /// A chain of buffers that the driver lent.
 pub(crate) type Chain<'m> = DescriptorChain<&'m GuestMemoryMmap>;
 
@@ -90,6 +95,30 @@ impl Ring {
         }
     }
 
+    /// Writes a used element that may name anything, as no healthy device does.
+    pub(crate) fn push_anything(&mut self, memory: &GuestMemoryMmap, id: u32, length: u32) {
+        let slot = self.queue.next_used().checked_rem(self.queue.size()).unwrap_or(0);
+        let element = self.queue.used_ring().saturating_add(USED_HEADER).saturating_add(u64::from(slot) * USED_ELEMENT);
+        if memory.write_obj([id.to_le(), length.to_le()], GuestAddress(element)).is_ok() {
+            self.move_used_index(memory, 1);
+        }
+    }
+
+    /// Moves the used index, whatever there is behind it.
+    pub(crate) fn move_used_index(&mut self, memory: &GuestMemoryMmap, by: u16) {
+        let index = self.queue.next_used().wrapping_add(by);
+        let place = GuestAddress(self.queue.used_ring().saturating_add(USED_INDEX));
+        if memory.store(index.to_le(), place, Ordering::Release).is_ok() {
+            self.queue.set_next_used(index);
+            self.unannounced = true;
+        }
+    }
+
+    /// Forgets that the driver was not told of used buffers.
+    pub(crate) fn keep_silent(&mut self) {
+        self.unannounced = false;
+    }
+
     /// Tells the driver of used buffers, if there are any and it wants to know.
     pub(crate) fn announce(&mut self, memory: &GuestMemoryMmap) {
         if !std::mem::take(&mut self.unannounced) || self.broken {
@@ -104,8 +133,14 @@ impl Ring {
             let flags: Result<u16, _> = memory.load(GuestAddress(self.queue.avail_ring()), Ordering::Relaxed);
             flags.map_or(true, |flags| u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
         };
-        if wanted
-            && let Some(call) = &mut self.call
+        if wanted {
+            self.interrupt();
+        }
+    }
+
+    /// Interrupts the driver.
+    pub(crate) fn interrupt(&mut self) {
+        if let Some(call) = &mut self.call
             && let Err(error) = call.write_all(&1u64.to_ne_bytes())
             && error.kind() != ErrorKind::WouldBlock
         {

@@ -223,8 +223,13 @@ impl DriverQueue {
         }
     }
 
+    /// Whether the device has interrupted since the last time that was looked for.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.call.read().is_ok()
+    }
+
     /// Waits for an interrupt; false when none comes.
-    fn wait_for_interrupt(&self) -> bool {
+    pub(crate) fn wait_for_interrupt(&self) -> bool {
         // SAFETY: the event descriptor lives as long as `self`.
         let call = unsafe { BorrowedFd::borrow_raw(self.call.as_raw_fd()) };
         let ready = poll(&mut [PollFd::from_borrowed_fd(call, PollFlags::IN)], Some(&PATIENCE)).unwrap();

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "helpers of tests fail like tests")]
 
 mod command_line;
+mod faults;
 mod front_end;
 mod server;
 mod world;

@@ -13,21 +13,21 @@ use vgpio::world::{Place, World};
 use virtio_gpio::messages::{Direction, Level, LineId};
 
 /// `VIRTIO_GPIO_F_IRQ`.
-const INTERRUPTS: u64 = 1;
+pub(crate) const INTERRUPTS: u64 = 1;
 /// The queues of the ratified protocol, and those of the draft.
-const REQUESTS: usize = 0;
-const EVENTS: usize = 1;
-const RECEIVE: usize = 0;
-const TRANSMIT: usize = 1;
+pub(crate) const REQUESTS: usize = 0;
+pub(crate) const EVENTS: usize = 1;
+pub(crate) const RECEIVE: usize = 0;
+pub(crate) const TRANSMIT: usize = 1;
 
-struct Bench {
-    server: Handle,
+pub(crate) struct Bench {
+    pub(crate) server: Handle,
     trace: Trace,
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
     _folder: TempDir,
 }
 
-fn serve(chip: Chip) -> Bench {
+pub(crate) fn serve(chip: Chip) -> Bench {
     serve_world(World::new(vec![chip]), false)
 }
 
@@ -44,11 +44,11 @@ fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn ratified() -> Chip {
+pub(crate) fn ratified() -> Chip {
     Chip::ratified(names(&["led", "", "in", ""]), ratified::Options::default()).unwrap()
 }
 
-fn drafted() -> Chip {
+pub(crate) fn drafted() -> Chip {
     Chip::draft(names(&["led", "", "in", ""]), draft::Options::default()).unwrap()
 }
 
