@@ -43,8 +43,12 @@ impl Watcher {
     /// Logs an event of the line.
     pub(super) fn log(&mut self, event: &Event, now: Instant) {
         let level = event.trigger.level();
-        let late = if event.after_reset { " (found after a reset)" } else { "" };
-        info!("edge {} {} level={level} count={}{late}", self.label, event.trigger, event.count);
+        let note = match event {
+            Event { after_reset: true, .. } => " (found after a reset)",
+            Event { assumed: true, .. } => " (assumed: the device does not tell the level)",
+            _ => "",
+        };
+        info!("edge {} {} level={level} count={}{note}", self.label, event.trigger, event.count);
         if self.kind.is_level() {
             self.unmask = Some(now.after(LEVEL_PAUSE));
         }

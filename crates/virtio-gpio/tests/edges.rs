@@ -369,3 +369,24 @@ fn a_line_that_changes_hands_starts_afresh() {
         assert!(requests(&machine).contains(&Request::SetInterruptType(LineId(0), InterruptType::None)));
     });
 }
+
+/// A device that refuses `GET_VALUE`: that there was an edge is known, and no more.
+#[test]
+fn edges_without_a_level_alternate_and_say_that_it_is_assumed() {
+    let machine = ratified();
+    let refuse = || Tamper::Bytes(vec![1, 0]);
+    with_chip(&machine, |chip| {
+        let mut pin = input(chip, 0);
+        machine.tamper(0, [refuse(), Tamper::Nothing, refuse(), refuse()]);
+        pin.watch(BothEdges).unwrap();
+        drive(&machine, chip, 0, High);
+        drive(&machine, chip, 0, Low);
+        let seen = events(chip);
+        assert_eq!(seen.iter().map(|event| event.trigger).collect::<Vec<_>>(), [Rising, Falling]);
+        assert!(seen.iter().all(|event| event.assumed));
+        // Once the device tells the level, nothing is assumed any more.
+        drive(&machine, chip, 0, High);
+        let seen = events(chip);
+        assert_eq!(seen.iter().map(|event| (event.trigger, event.assumed)).collect::<Vec<_>>(), [(Rising, false)]);
+    });
+}

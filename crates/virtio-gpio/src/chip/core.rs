@@ -17,12 +17,13 @@ use crate::fence::Fence;
 use crate::identify::{FEATURE_EVENT_INDEX, Protocol};
 use crate::messages::{InterruptType, Level, LineId};
 use crate::platform::Platform;
-use crate::queue::Bus;
+use crate::queue::{Bus, MAX_QUEUE_SIZE};
 use crate::shared::Shared;
 use crate::transport::{DeviceStatus, InterruptStatus, Transport, add_status};
 
-/// Things taken from the queues in one go, so that a device that never stops cannot keep the driver for ever.
-const DRAIN_LIMIT: u32 = 1024;
+/// Things taken from the queues in one go, so that a device that never stops cannot keep the driver for ever. More than
+/// both queues hold: what is left then came after the interrupt was acknowledged, and raises a new one.
+const DRAIN_LIMIT: u32 = 2 * (MAX_QUEUE_SIZE as u32) + 1;
 /// Empty events in a row that are answered at once; later ones after a pause.
 const EMPTY_EVENTS_AT_ONCE: u8 = 3;
 /// The first pause, and how often it doubles.
@@ -51,6 +52,8 @@ pub(crate) struct Core<'a, P: Platform> {
     last_strike: Instant,
     /// Some line has a [`Rearm`] to be looked at, or a level to be asked for.
     line_work: bool,
+    /// The last drain ended at its limit. With event indexes the device need not interrupt for what is left.
+    drain_cut: bool,
 }
 
 /// Memory and fences of a core, borrowed apart from the rest.
@@ -90,6 +93,7 @@ impl<'a, P: Platform> Core<'a, P> {
             strikes: 0,
             last_strike: Instant::from_nanos(0),
             line_work: false,
+            drain_cut: false,
         }
     }
 
@@ -293,6 +297,7 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// Takes what came. Returns whether there was anything.
     fn drain(&mut self, now: Instant) -> bool {
+        self.drain_cut = false;
         for round in 0..DRAIN_LIMIT {
             match self.dialect.next(bus!(self), &self.requests) {
                 Ok(Some(arrival)) => self.take(arrival, now),
@@ -306,6 +311,8 @@ impl<'a, P: Platform> Core<'a, P> {
                 return true;
             }
         }
+        self.drain_cut = true;
+        self.dialect.rearm_interrupts(bus!(self));
         true
     }
 
@@ -478,8 +485,13 @@ impl<'a, P: Platform> Core<'a, P> {
 
     // --- events ---------------------------------------------------------------------------------------------------
 
-    /// Takes an event. Lines that waited for its room are armed again by that: nobody else may look for long.
+    /// Takes an event. Lines that waited for its room are armed again by that, and what a drain left is taken where
+    /// there is no other event: nobody else may look for long.
     pub(super) fn next_event(&mut self, now: Instant) -> Option<Event> {
+        if self.events.is_empty() && self.drain_cut && self.health.has_live_device() {
+            self.drain(now);
+            self.finish_round(now);
+        }
         let was_full = self.events.room() == 0;
         let event = self.events.pop()?;
         if was_full {
@@ -491,7 +503,14 @@ impl<'a, P: Platform> Core<'a, P> {
     fn deliver(&mut self, line_slot: u16, trigger: Trigger, after_reset: bool, now: Instant) {
         let Some(record) = self.lines.get_mut(line_slot) else { return };
         record.count = record.count.saturating_add(1);
-        let event = Event { line: record.line, trigger, count: record.count, after_reset, at: now };
+        let event = Event {
+            line: record.line,
+            trigger,
+            count: record.count,
+            assumed: record.last_is_assumed,
+            after_reset,
+            at: now,
+        };
         if self.events.push(event) {
             self.statistics.events = self.statistics.events.wrapping_add(1);
         } else {
@@ -649,12 +668,12 @@ impl<'a, P: Platform> Core<'a, P> {
                 return;
             }
         }
-        let Some(mut level) = record.last.or(read.map(|level| if events % 2 == 0 { level } else { level.toggled() }))
-        else {
-            // A device that has never told the level: which way the edges went is not known.
-            self.statistics.dropped_events = self.statistics.dropped_events.wrapping_add(events.into());
-            return;
-        };
+        let known = if record.last_is_assumed { None } else { record.last };
+        // Without a level from before, the one read now says how the edges must have begun.
+        let begin = known.or(read.map(|level| if events % 2 == 0 { level } else { level.toggled() }));
+        record.last_is_assumed = begin.is_none();
+        // A device that never tells the level: that there were edges is certain, so they are delivered, and alternate.
+        let mut level = begin.or(record.last).unwrap_or(Level::Low);
         for _ in 0..events {
             level = level.toggled();
             self.deliver(line_slot, Trigger::edge_to(level), false, now);

@@ -58,6 +58,9 @@ pub struct Event {
     pub trigger: Trigger,
     /// The line's own count of events, from 1.
     pub count: u64,
+    /// The device does not tell the line's level: that there was an edge is certain, which one it was is assumed from
+    /// their alternating.
+    pub assumed: bool,
     /// The change happened while the device was being reset; that it is one change is all that is known.
     pub after_reset: bool,
     /// When the driver learnt of it.

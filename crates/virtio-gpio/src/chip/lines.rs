@@ -42,6 +42,8 @@ pub struct LineSlot {
     pub(crate) rearm: Rearm,
     /// The last level known, from which edges are told.
     pub(crate) last: Option<Level>,
+    /// The device has never told the level; `last` only follows the edges.
+    pub(crate) last_is_assumed: bool,
     /// Events that came since the level was last asked for, and wait for the answer.
     pub(crate) pending: u8,
     /// The level is to be asked for, event or not.
@@ -83,6 +85,7 @@ impl LineSlot {
         armed: false,
         rearm: Rearm::No,
         last: None,
+        last_is_assumed: false,
         pending: 0,
         owes_level: false,
         asking: false,

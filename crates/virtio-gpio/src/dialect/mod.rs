@@ -19,6 +19,10 @@ use crate::messages::{Direction, InterruptType, Level, LineId};
 use crate::queue::{Bus, DescriptorSlot, Queue, RingViolation};
 use crate::shared::Shared;
 
+/// Looks into the queues for one arrival: a second one for what came while interrupts were asked for. A device that
+/// shows something and hides it again is not followed further.
+const LOOKS: u32 = 2;
+
 /// What can be asked of a line, whatever the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -221,6 +225,13 @@ impl<'a> Dialect<'a> {
         match self {
             Self::Ratified(link) => link.next(bus, requests),
             Self::Draft(link) => link.next(bus, requests),
+        }
+    }
+
+    /// Asks for interrupts though not everything was taken: at whatever comes from now on.
+    pub(crate) fn rearm_interrupts<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
+        for queue in self.queues() {
+            queue.rearm_interrupt_behind_used(bus);
         }
     }
 

@@ -21,6 +21,10 @@ const DESCRIPTOR_NEXT: u16 = 1;
 const DESCRIPTOR_WRITE: u16 = 2;
 const USED_NO_NOTIFY: u16 = 1;
 
+/// How often the driver tries to name a used index that the device has not passed meanwhile. A device that is quicker
+/// each time is at work, and is looked at again in any case.
+const REARM_TRIES: u32 = 4;
+
 /// A buffer inside the shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Buffer {
@@ -80,6 +84,8 @@ pub(crate) struct Queue<'a> {
     notified: u16,
     /// The used ring's index up to which completions were taken.
     used: u16,
+    /// What the device was last told in `used_event`.
+    used_event: u16,
     broken: Option<RingViolation>,
 }
 
@@ -95,6 +101,7 @@ impl<'a> Queue<'a> {
             available: 0,
             notified: 0,
             used: 0,
+            used_event: 0,
             broken: None,
         }
     }
@@ -119,6 +126,7 @@ impl<'a> Queue<'a> {
         self.available = 0;
         self.notified = 0;
         self.used = 0;
+        self.used_event = 0;
         self.broken = None;
         let memory = self.base..self.base.wrapping_add(self.layout.total);
         shared.clear(memory.clone());
@@ -162,12 +170,12 @@ impl<'a> Queue<'a> {
             bus.shared.sync_for_device(descriptor..descriptor.wrapping_add(layout::DESCRIPTOR_SIZE));
         });
         let Some(head) = head else { return false };
-        bus.shared.write_u16(self.at(self.layout.available_ring(self.available)), head);
+        self.publish_u16(bus, self.layout.available_ring(self.available), head);
         // Pairs with the device's load of the index: whoever sees the new index sees ring slot, descriptors and buffers.
+        // The slot was handed over before, so that this holds too where caches are written back one line at a time.
         bus.fence.release();
         self.available = self.available.wrapping_add(1);
-        bus.shared.write_u16(self.at(self.layout.available_index()), self.available);
-        bus.shared.sync_for_device(self.at(self.layout.available)..self.at(self.layout.used_event()));
+        self.publish_u16(bus, self.layout.available_index(), self.available);
         true
     }
 
@@ -180,20 +188,31 @@ impl<'a> Queue<'a> {
         // two sides sees what the other wrote.
         bus.fence.full();
         let old = core::mem::replace(&mut self.notified, self.available);
-        bus.shared.sync_for_driver(self.at(self.layout.used)..self.at(self.layout.total));
         if self.event_index {
-            let event = bus.shared.read_u16(self.at(self.layout.available_event()));
+            let event = self.fetch_u16(bus.shared, self.layout.available_event());
             need_event(event, self.available, old)
         } else {
-            bus.shared.read_u16(self.at(self.layout.used_flags())) & USED_NO_NOTIFY == 0
+            self.fetch_u16(bus.shared, self.layout.used_flags()) & USED_NO_NOTIFY == 0
         }
+    }
+
+    /// Writes a field that the device reads, and hands it over.
+    fn publish_u16<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>, field: usize, value: u16) {
+        let field = self.at(field);
+        bus.shared.write_u16(field, value);
+        bus.shared.sync_for_device(field..field.wrapping_add(2));
+    }
+
+    /// Takes over a field that the device writes, and reads it.
+    fn fetch_u16<M: DmaMemory>(&self, shared: &Shared<M>, field: usize) -> u16 {
+        let field = self.at(field);
+        shared.sync_for_driver(field..field.wrapping_add(2));
+        shared.read_u16(field)
     }
 
     /// Whether a call of [`pop`](Self::pop) would find something, good or bad.
     pub(crate) fn has_used<M: DmaMemory>(&self, shared: &Shared<M>) -> bool {
-        let index = self.at(self.layout.used_index());
-        shared.sync_for_driver(index..index.wrapping_add(2));
-        self.broken.is_none() && shared.read_u16(index) != self.used
+        self.broken.is_none() && self.fetch_u16(shared, self.layout.used_index()) != self.used
     }
 
     /// Takes the next completion.
@@ -208,8 +227,7 @@ impl<'a> Queue<'a> {
         if let Some(violation) = self.broken {
             return Err(violation);
         }
-        bus.shared.sync_for_driver(self.at(self.layout.used)..self.at(self.layout.total));
-        let found = bus.shared.read_u16(self.at(self.layout.used_index()));
+        let found = self.fetch_u16(bus.shared, self.layout.used_index());
         let moved = found.wrapping_sub(self.used);
         if moved == 0 {
             return Ok(None);
@@ -220,6 +238,7 @@ impl<'a> Queue<'a> {
         // Pairs with the device's release of the index: the element and the buffers that it names are complete.
         bus.fence.acquire();
         let element = self.at(self.layout.used_ring(self.used));
+        bus.shared.sync_for_driver(element..element.wrapping_add(layout::USED_ELEMENT_SIZE));
         let id = bus.shared.read_u32(element);
         let length = bus.shared.read_u32(element.wrapping_add(4));
         match self.state.complete(id, length) {
@@ -234,16 +253,32 @@ impl<'a> Queue<'a> {
     /// Asks the device for an interrupt at the next completion (2.7.7); to be called after the last [`pop`](Self::pop)
     /// of a drain. Returns whether something came in between, which must be popped then.
     pub(crate) fn rearm_interrupt<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) -> bool {
-        if !self.event_index {
-            // Interrupts are never switched off in the flags, so that there is nothing to switch on.
+        // Without event indexes, interrupts are never switched off in the flags, so that there is nothing to switch on.
+        self.event_index && self.ask_for_interrupt_at(bus, self.used) && self.has_used(bus.shared)
+    }
+
+    /// Asks the device for an interrupt at whatever it completes from now on, though not all that came was popped.
+    pub(crate) fn rearm_interrupt_behind_used<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
+        for _ in 0..REARM_TRIES {
+            let found = self.fetch_u16(bus.shared, self.layout.used_index());
+            if !self.event_index
+                || !self.ask_for_interrupt_at(bus, found)
+                || self.fetch_u16(bus.shared, self.layout.used_index()) == found
+            {
+                return;
+            }
+        }
+    }
+
+    /// Sets `used_event`. Returns whether that changed it: if not, the device has been asked already.
+    fn ask_for_interrupt_at<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>, index: u16) -> bool {
+        if core::mem::replace(&mut self.used_event, index) == index {
             return false;
         }
-        let event = self.at(self.layout.used_event());
-        bus.shared.write_u16(event, self.used);
-        bus.shared.sync_for_device(event..event.wrapping_add(2));
+        self.publish_u16(bus, self.layout.used_event(), index);
         // Pairs with the device's barrier between publishing an element and reading `used_event`.
         bus.fence.full();
-        self.has_used(bus.shared)
+        true
     }
 
     fn latch(&mut self, violation: RingViolation) -> RingViolation {
