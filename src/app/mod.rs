@@ -36,6 +36,8 @@ const EVENTS_AT_ONCE: usize = 64;
 /// The pause before a line whose device did not answer is tried again; it doubles so often.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 const RETRY_DOUBLINGS: u32 = 4;
+/// How long the end waits for edges whose level was asked for.
+const PATIENCE_WITH_EDGES: Duration = Duration::from_millis(250);
 /// How long the end waits for a device that is being reset.
 const PATIENCE_AT_END: Duration = Duration::from_secs(5);
 
@@ -301,13 +303,12 @@ impl<'a> Run<'a> {
         info!("summary blinks={blinks} edges={edges} errors={errors} resets={resets}");
     }
 
-    /// Edges that have happened, the last outputs' own among them, are still logged. Ends with the requests' deadline.
+    /// Edges that have happened, the last outputs' own among them, are still logged, as far as that does not take long.
     fn wait_for_edges(&mut self) {
+        let deadline = SystemClock.now().after(PATIENCE_WITH_EDGES);
         self.serve_chips();
-        while self.chips.iter().any(|chip| chip.has_event_under_way()) {
-            let now = SystemClock.now();
-            let wake = self.chips.iter().filter_map(|chip| chip.next_deadline()).min().unwrap_or(now);
-            idle_until(wake, &|| self.chips.iter().all(|chip| chip.is_idle()));
+        while self.chips.iter().any(|chip| chip.has_event_under_way()) && SystemClock.now() < deadline {
+            idle_until(deadline, &|| self.chips.iter().all(|chip| chip.is_idle()));
             self.serve_chips();
         }
     }
