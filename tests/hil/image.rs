@@ -43,7 +43,11 @@ fn panic(setting: Setting) -> anyhow::Result<()> {
 }
 
 fn null(setting: Setting) -> anyhow::Result<()> {
-    crashes(setting, "fault_null", &[exception(setting, "ERROR exception: data abort", "ERROR exception: load page fault")])
+    crashes(
+        setting,
+        "fault_null",
+        &[exception(setting, "ERROR exception: data abort", "ERROR exception: load page fault")],
+    )
 }
 
 fn write_code(setting: Setting) -> anyhow::Result<()> {
