@@ -41,6 +41,11 @@ impl<M: DmaMemory> Shared<M> {
         Self { memory: ManuallyDrop::new(memory), exposed: false }
     }
 
+    #[cfg(test)]
+    pub(crate) fn memory(&self) -> &M {
+        &self.memory
+    }
+
     /// The device is told where the memory is.
     pub(crate) fn expose(&mut self) {
         self.exposed = true;

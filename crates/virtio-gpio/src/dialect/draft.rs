@@ -1,7 +1,7 @@
 //! The 2020 draft on its queues: messages to the device on the transmit queue, everything from it on the receive
 //! queue. A reply is known by its type and line alone, and how its type is marked differs from device to device.
 
-use super::{Arrival, LOOKS, Oddity, Operation, Value};
+use super::{Arrival, Oddity, Operation, Value};
 use crate::chip::layout::DmaLayout;
 use crate::chip::requests::{RequestSlot, RequestTable};
 use crate::error::Error;
@@ -132,7 +132,8 @@ impl<'a> Link<'a> {
         bus: Bus<'_, M, F>,
         requests: &RequestTable<'_>,
     ) -> Result<Option<Arrival>, (u16, RingViolation)> {
-        for _ in 0..LOOKS {
+        // Twice at most: a queue that has been asked for its interrupt says nothing new to that.
+        loop {
             if let Some(completion) = self.transmit.pop(bus).map_err(|error| (draft::TRANSMIT_QUEUE, error))? {
                 return Ok(Some(Arrival::Returned { slot: completion.token }));
             }
@@ -145,10 +146,9 @@ impl<'a> Link<'a> {
             }
             let more = self.receive.rearm_interrupt(bus);
             if !self.transmit.rearm_interrupt(bus) && !more {
-                break;
+                return Ok(None);
             }
         }
-        Ok(None)
     }
 
     pub(super) fn has_news<M: DmaMemory>(&self, shared: &Shared<M>) -> bool {

@@ -19,10 +19,6 @@ use crate::messages::{Direction, InterruptType, Level, LineId};
 use crate::queue::{Bus, DescriptorSlot, Queue, RingViolation};
 use crate::shared::Shared;
 
-/// Looks into the queues for one arrival: a second one for what came while interrupts were asked for. A device that
-/// shows something and hides it again is not followed further.
-const LOOKS: u32 = 2;
-
 /// What can be asked of a line, whatever the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {

@@ -1,7 +1,7 @@
 //! The ratified protocol on its queues: requests with their responses on `requestq`, event buffer pairs on `eventq`
 //! (VIRTIO 1.2, 5.18.6 and 5.18.7).
 
-use super::{Arrival, LOOKS, Operation, Value};
+use super::{Arrival, Operation, Value};
 use crate::chip::layout::DmaLayout;
 use crate::chip::requests::RequestTable;
 use crate::error::Error;
@@ -106,7 +106,8 @@ impl<'a> Link<'a> {
         bus: Bus<'_, M, F>,
         requests: &RequestTable<'_>,
     ) -> Result<Option<Arrival>, (u16, RingViolation)> {
-        for _ in 0..LOOKS {
+        // Twice at most: a queue that has been asked for its interrupt says nothing new to that.
+        loop {
             if let Some(completion) = self.requests.pop(bus).map_err(|error| (self.requests.index(), error))? {
                 let slot = completion.token;
                 let operation = requests.get(slot).map(|flying| flying.operation);
@@ -126,10 +127,9 @@ impl<'a> Link<'a> {
             let more = self.requests.rearm_interrupt(bus);
             let more_events = self.events.as_mut().is_some_and(|events| events.rearm_interrupt(bus));
             if !more && !more_events {
-                break;
+                return Ok(None);
             }
         }
-        Ok(None)
     }
 
     pub(super) fn has_news<M: DmaMemory>(&self, shared: &Shared<M>) -> bool {

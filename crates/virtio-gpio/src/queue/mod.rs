@@ -251,7 +251,8 @@ impl<'a> Queue<'a> {
     }
 
     /// Asks the device for an interrupt at the next completion (2.7.7); to be called after the last [`pop`](Self::pop)
-    /// of a drain. Returns whether something came in between, which must be popped then.
+    /// of a drain. Returns whether something came in between, which must be popped then. For an index that the device
+    /// was asked for before, it interrupts: the answer is `false` without a look.
     pub(crate) fn rearm_interrupt<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) -> bool {
         // Without event indexes, interrupts are never switched off in the flags, so that there is nothing to switch on.
         self.event_index && self.ask_for_interrupt_at(bus, self.used) && self.has_used(bus.shared)
@@ -291,6 +292,7 @@ impl<'a> Queue<'a> {
 mod tests {
     use super::*;
     use crate::fence::CoherentFence;
+    use core::ops::Range;
     use core::ptr::NonNull;
     use core::sync::atomic::AtomicU8;
     use std::boxed::Box;
@@ -484,14 +486,73 @@ mod tests {
     #[test]
     fn asking_for_interrupts_finds_what_came_in_between() {
         let mut fixture = Fixture::new(true);
-        assert!(fixture.add(0));
+        assert!(fixture.add(0) && fixture.add(1));
         fixture.complete(0, 0, 2);
         assert!(fixture.pop().is_ok());
-        assert!(!fixture.rearm_interrupt());
-        assert_eq!(fixture.shared.read_u16(64 + 4 + 2 * 4), 1, "used_event is the next completion");
-        assert!(fixture.add(1));
-        fixture.complete(1, 0, 2);
+        assert_eq!(fixture.pop(), Ok(None));
+        fixture.complete(1, 2, 2);
         assert!(fixture.rearm_interrupt());
-        assert_eq!(fixture.shared.read_u16(64 + 4 + 2 * 4), 1);
+        assert_eq!(fixture.shared.read_u16(64 + 4 + 2 * 4), 1, "used_event is the next completion");
+        assert!(fixture.pop().is_ok());
+        assert!(!fixture.rearm_interrupt());
+        assert_eq!(fixture.shared.read_u16(64 + 4 + 2 * 4), 2);
+    }
+
+    /// A device that shows a completion and hides it again keeps nobody looking.
+    #[test]
+    fn a_device_is_asked_for_an_interrupt_once() {
+        let mut fixture = Fixture::new(true);
+        assert!(fixture.add(0) && fixture.add(1));
+        fixture.complete(0, 0, 2);
+        assert!(fixture.pop().is_ok());
+        fixture.complete(1, 2, 2);
+        assert!(fixture.rearm_interrupt());
+        assert!(!fixture.rearm_interrupt());
+    }
+
+    #[test]
+    fn a_drain_that_was_cut_asks_for_what_is_not_there_yet() {
+        let mut fixture = Fixture::new(true);
+        assert!(fixture.add(0) && fixture.add(1));
+        fixture.complete(0, 0, 2);
+        fixture.complete(1, 2, 2);
+        assert!(fixture.pop().is_ok());
+        let bus = Bus { shared: &fixture.shared, fence: &CoherentFence };
+        fixture.queue.rearm_interrupt_behind_used(bus);
+        assert_eq!(fixture.shared.read_u16(64 + 4 + 2 * 4), 2, "the device has passed 1 already");
+        assert!(fixture.pop().is_ok());
+        assert!(!fixture.rearm_interrupt(), "what is asked for now is the same");
+    }
+
+    /// Memory that records what is handed over, in order.
+    struct Recording(Memory, std::cell::RefCell<std::vec::Vec<Range<usize>>>);
+
+    // SAFETY: all that matters is `Memory`'s.
+    #[expect(unsafe_code, reason = "implements an unsafe trait")]
+    unsafe impl DmaMemory for Recording {
+        fn base(&self) -> NonNull<u8> {
+            self.0.base()
+        }
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn device_address(&self) -> u64 {
+            self.0.device_address()
+        }
+        fn sync_for_device(&self, range: Range<usize>) {
+            self.1.borrow_mut().push(range);
+        }
+    }
+
+    /// Where caches are written back by hand, the device may see each piece as soon as it is handed over.
+    #[test]
+    fn the_index_is_handed_over_last() {
+        let pages = Box::new([const { Page([const { AtomicU8::new(0) }; 4096]) }; 2]);
+        let handed_over = std::cell::RefCell::default();
+        let shared = Shared::new(Recording(Memory(pages), handed_over));
+        let slots = Box::leak(Box::new([DescriptorSlot::EMPTY; 4]));
+        let mut queue = Queue::new(0, QueueSize::at_most(4, 4).unwrap(), 0, slots);
+        assert!(queue.add(Bus { shared: &shared, fence: &CoherentFence }, &[Buffer::readable(BUFFER, 8)], 0));
+        assert_eq!(*shared.memory().1.borrow(), [0..16, 68..70, 66..68], "descriptor, ring slot, index");
     }
 }
