@@ -5,8 +5,11 @@
 //! which: `aarch64::modern::ratified::r8_…`. `cargo test -p hil -- NAME` runs those whose name contains NAME.
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow in a test is a failure")]
 
+mod bad_answers;
+mod bad_queues;
 mod boot;
 mod draft;
+mod draft_faults;
 mod faults;
 mod image;
 mod peer;
@@ -33,13 +36,16 @@ const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64",
 
 fn main() {
     let mut trials = Vec::new();
-    let groups: [(&str, &[Entry]); 7] = [
+    let groups: [(&str, &[Entry]); 10] = [
         ("boot", boot::CASES),
         ("image", image::CASES),
         ("ratified", ratified::CASES),
         ("draft", draft::CASES),
         ("wrong_arguments", wrong_arguments::CASES),
         ("faults", faults::CASES),
+        ("bad_answers", bad_answers::CASES),
+        ("bad_queues", bad_queues::CASES),
+        ("draft_faults", draft_faults::CASES),
         ("peer", peer::CASES),
     ];
     for (short, board) in BOARDS {

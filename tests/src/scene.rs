@@ -211,6 +211,20 @@ impl Running {
         Ok(devices.with(move |world, now| world.drive(now, place, Some(level)))??)
     }
 
+    /// Changes what one device does.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such device, or the devices have stopped.
+    pub fn with_chip<T: Send + 'static>(
+        &self,
+        chip: usize,
+        change: impl FnOnce(&mut Chip) -> T + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let devices = self.devices.as_ref().context("There are no devices")?;
+        devices.with(move |world, _| world.chip_mut(chip).map(change))?.context("There is no such device")
+    }
+
     /// What happened in one device so far.
     pub fn activities(&self, chip: usize) -> Vec<Activity> {
         self.trace.records().iter().filter(|record| record.chip == chip).map(|record| record.activity).collect()

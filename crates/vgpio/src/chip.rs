@@ -7,10 +7,9 @@ use gpio_model::names::{Names, NamesError};
 use gpio_model::observe::{Activity, Observer};
 use gpio_model::{draft, ratified};
 use virtio_gpio::messages::draft::Message;
-use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::messages::{Level, LineId};
 
-use crate::fault::{AnswerFault, Faults, QueueFault, Rule};
+use crate::fault::{AnswerFault, Faults, QueueFault, Requests, Rule};
 
 /// What happened in a model and was not looked at yet.
 #[derive(Debug, Default)]
@@ -162,12 +161,7 @@ impl Chip {
     /// # Errors
     ///
     /// [`WrongProtocol`].
-    pub fn spoil_answers(
-        &mut self,
-        fault: AnswerFault,
-        times: u32,
-        requests: fn(Request) -> bool,
-    ) -> Result<(), WrongProtocol> {
+    pub fn spoil_answers(&mut self, fault: AnswerFault, times: u32, requests: Requests) -> Result<(), WrongProtocol> {
         let Model::Ratified(_) = self.model else { return Err(WrongProtocol) };
         self.faults.rules.push(Rule { fault, times, requests });
         Ok(())

@@ -34,13 +34,16 @@ pub enum QueueFault {
     Interrupt,
 }
 
+/// Which requests a fault is for.
+pub type Requests = fn(Request) -> bool;
+
 /// A fault in the answers to some requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
     pub(crate) fault: AnswerFault,
     /// Answers that are still to be spoiled.
     pub(crate) times: u32,
-    pub(crate) requests: fn(Request) -> bool,
+    pub(crate) requests: Requests,
 }
 
 /// Everything that is wrong with a device at present.

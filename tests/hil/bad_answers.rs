@@ -1,0 +1,186 @@
+//! Ratified devices whose answers are wrong, late or missing: the request concerned fails, and all else works.
+
+use anyhow::{Context, ensure};
+use gpio_model::observe::Activity;
+use gpio_model::ratified::Options;
+use hil::scene::{Running, Scene, Setting};
+use vgpio::chip::Chip;
+use vgpio::fault::{AnswerFault, Requests};
+use vgpio::qemu::command::Presentation;
+use virtio_gpio::messages::ratified::Request;
+use virtio_gpio::{Direction, InterruptType, Level, LineId};
+
+use crate::{Entry, Transports};
+
+pub(crate) const CASES: &[Entry] = &[
+    ("a_wrong_answer_fails_its_request_only", Transports::Modern, wrong_answers),
+    ("a_line_that_cannot_be_taken_into_use_leaves_the_others", Transports::Modern, unusable_line),
+    ("without_names_lines_have_their_numbers", Transports::Modern, no_names),
+    ("a_level_that_cannot_be_read_loses_no_edge", Transports::Modern, unreadable_level),
+    ("a_mute_line_is_given_up_without_a_reset", Transports::Modern, mute_line),
+    ("a_late_answer_is_nobody_elses", Transports::Modern, late_answer),
+    ("event_buffers_that_come_back_empty_are_queued_again", Transports::Modern, empty_events),
+];
+
+const OUTPUT: LineId = LineId(0);
+const INPUT: LineId = LineId(2);
+
+/// A scene with two outputs and an input, whose device spoils the next answer to requests of a kind.
+fn scene(setting: Setting, fault: Option<(AnswerFault, Requests)>) -> anyhow::Result<Scene> {
+    let mut chip = Chip::ratified(vec!["led0".into(), "led1".into(), "button0".into()], Options::default())?;
+    if let Some((fault, requests)) = fault {
+        chip.spoil_answers(fault, 1, requests)?;
+    }
+    Scene::new(setting, vec![(chip, Presentation::Gpio)])
+}
+
+/// How often a line was told to go high.
+fn beats(running: &Running, line: u16) -> usize {
+    let beat = Request::SetValue(LineId(line), Level::High);
+    let is_beat = |activity: &&Activity| matches!(activity, Activity::Request { request, .. } if *request == Ok(beat));
+    running.activities(0).iter().filter(is_beat).count()
+}
+
+fn wrong_answers(setting: Setting) -> anyhow::Result<()> {
+    for (fault, message) in [
+        (AnswerFault::Status(1), "The device refused the request"),
+        (AnswerFault::Status(2), "The response has the invalid status 2"),
+        (AnswerFault::Status(255), "The device returned the response without writing its status"),
+        (AnswerFault::Length(0), "The response is too short: 0 bytes"),
+        (AnswerFault::Length(1), "The response is too short: 1 bytes"),
+        (AnswerFault::Length(3), "The response claims 3 bytes, more than its buffer has"),
+        (AnswerFault::Length(u32::MAX), "The response claims 4294967295 bytes, more than its buffer has"),
+    ] {
+        let requests = |request| request == Request::SetValue(OUTPUT, Level::High);
+        let mut running = scene(setting, Some((fault, requests)))?.append("watch=none count=3 period=40ms").start()?;
+        running.expect_exit(0).with_context(|| format!("{fault:?}"))?;
+        running.expect_line(&format!("ERROR gpio0:0 led0: {message}"))?;
+        running.expect_line("summary blinks=6 edges=0 errors=1 resets=0").with_context(|| format!("{fault:?}"))?;
+        // The failed change is tried once more.
+        ensure!((beats(&running, 0), beats(&running, 1)) == (4, 3), "{fault:?}:\n{}", running.text());
+    }
+    Ok(())
+}
+
+fn unusable_line(setting: Setting) -> anyhow::Result<()> {
+    let faults: [(AnswerFault, Requests, &str); 5] = [
+        (
+            AnswerFault::Status(1),
+            |request| request == Request::SetValue(OUTPUT, Level::Low),
+            "gpio0:0 led0 cannot blink: The device refused the request",
+        ),
+        (
+            AnswerFault::Status(1),
+            |request| request == Request::SetDirection(OUTPUT, Direction::Output),
+            "gpio0:0 led0 cannot blink: The device refused the request",
+        ),
+        (
+            AnswerFault::Status(2),
+            |request| request == Request::SetDirection(OUTPUT, Direction::Output),
+            "gpio0:0 led0 cannot blink: The response has the invalid status 2",
+        ),
+        (
+            AnswerFault::Status(1),
+            |request| request == Request::SetDirection(INPUT, Direction::Input),
+            "gpio0:2 button0 cannot be watched: The device refused the request",
+        ),
+        (
+            AnswerFault::Status(1),
+            |request| request == Request::SetInterruptType(INPUT, InterruptType::BothEdges),
+            "gpio0:2 button0 cannot be watched: The device refused the request",
+        ),
+    ];
+    for (fault, requests, message) in faults {
+        let mut running =
+            scene(setting, Some((fault, requests)))?.append("watch=button0 count=3 period=40ms").start()?;
+        running.expect_exit(1).with_context(|| message.to_owned())?;
+        running.expect_line(&format!("ERROR {message}"))?;
+        let blinks = if message.contains("led0") { 3 } else { 6 };
+        running.expect_line(&format!("summary blinks={blinks} edges=0 errors=1 resets=0"))?;
+        ensure!(beats(&running, 1) == 3, "{message}: the other line does not blink");
+    }
+    Ok(())
+}
+
+fn no_names(setting: Setting) -> anyhow::Result<()> {
+    let requests = |request| request == Request::LineNames;
+    let mut running =
+        scene(setting, Some((AnswerFault::Status(1), requests)))?.append("blink=0,1 count=3 period=40ms").start()?;
+    running.expect_exit(0)?;
+    running.expect_line("3 lines: - - -")?;
+    running.expect_line("its lines can be used by number")?;
+    running.expect_line("summary blinks=6 edges=0 errors=0 resets=0")?;
+    Ok(())
+}
+
+fn unreadable_level(setting: Setting) -> anyhow::Result<()> {
+    let mut running = scene(setting, None)?.append("watch=button0 count=20 period=400ms").start()?;
+    let unmasked = |times| {
+        running.expect("the line to be unmasked", move |records| {
+            let seen = records.iter().filter(|record| record.activity == Activity::Unmasked(INPUT)).count();
+            (seen >= times).then_some(())
+        })
+    };
+    unmasked(1)?;
+    running.with_chip(0, |chip| {
+        chip.spoil_answers(AnswerFault::Value(7), 1, |request| request == Request::GetValue(INPUT))
+    })??;
+    running.drive(0, INPUT.0, Level::High)?;
+    running.expect_line("edge gpio0:2 button0 rising level=1 count=1")?;
+    unmasked(2)?;
+    running.drive(0, INPUT.0, Level::Low)?;
+    running.expect_line("edge gpio0:2 button0 falling level=0 count=2")?;
+    running.expect_exit(0)?;
+    running.expect_line("summary blinks=40 edges=2 errors=0 resets=0")?;
+    Ok(())
+}
+
+fn mute_line(setting: Setting) -> anyhow::Result<()> {
+    let mut running =
+        scene(setting, None)?.append("watch=button0 count=30 period=200ms timeout=400ms log=debug").start()?;
+    running.expect_line("blink gpio0:0 led0 level=1")?;
+    running.with_chip(0, |chip| chip.set_mute(OUTPUT, true))?;
+    running.expect_line("ERROR gpio0:0 led0: given up: The device did not answer in time")?;
+    let before = running.console.lines().len();
+    running.drive(0, INPUT.0, Level::High)?;
+    running.expect_line("edge gpio0:2 button0 rising level=1 count=1")?;
+    running.expect_exit(1)?;
+    let goes_on = running.console.lines().iter().skip(before).any(|line| line.contains("blink gpio0:1 led1 level=1"));
+    ensure!(goes_on, "the other line does not go on:\n{}", running.text());
+    ensure!(beats(&running, 1) == 30, "the other line has blinked {} times, not 30", beats(&running, 1));
+    let summary = running.expect_line("summary ")?;
+    ensure!(summary.contains("resets=0"), "the device was reset for one line: {summary}");
+    Ok(())
+}
+
+fn late_answer(setting: Setting) -> anyhow::Result<()> {
+    let mut running = scene(setting, None)?.append("watch=none count=40 period=200ms timeout=2s log=debug").start()?;
+    running.expect_line("blink gpio0:0 led0 level=1")?;
+    running.with_chip(0, |chip| chip.set_mute(OUTPUT, true))?;
+    running.expect_line("ERROR gpio0:0 led0: The device did not answer in time")?;
+    running.with_chip(0, |chip| chip.set_mute(OUTPUT, false))?;
+    running.expect_line("WARN  gpio0: odd device: an answer for line 0 came after its deadline (seen 1 times)")?;
+    running.expect_exit(0)?;
+    let summary = running.expect_line("summary blinks=80 ")?;
+    ensure!(summary.contains("resets=0"), "{summary}");
+    Ok(())
+}
+
+fn empty_events(setting: Setting) -> anyhow::Result<()> {
+    let mut running = scene(setting, None)?
+        .with_world(|world| Ok(world.chip_mut(0).context("no device")?.return_events(8)?))?
+        .append("watch=button0 count=20 period=400ms")
+        .start()?;
+    running.expect("a buffer to stay with the device", |records| {
+        records.iter().any(|record| record.activity == Activity::Unmasked(INPUT)).then_some(())
+    })?;
+    running.drive(0, INPUT.0, Level::High)?;
+    running.expect_line("edge gpio0:2 button0 rising level=1 count=1")?;
+    running.expect_exit(0)?;
+    for count in [1, 2, 4, 8] {
+        let message = "WARN  gpio0: odd device: an event buffer of line 2 came back without an interrupt";
+        running.expect_line(&format!("{message} (seen {count} times)"))?;
+    }
+    running.expect_line("summary blinks=40 edges=1 errors=0 resets=0")?;
+    Ok(())
+}

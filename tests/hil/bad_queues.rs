@@ -1,0 +1,102 @@
+//! Ratified devices that break the rules of the used ring or of interrupts: the queue is given up, the device is reset,
+//! and everything goes on.
+
+use anyhow::{Context, ensure};
+use gpio_model::observe::Activity;
+use gpio_model::ratified::Options;
+use hil::scene::{Scene, Setting};
+use vgpio::chip::Chip;
+use vgpio::fault::{AnswerFault, QueueFault};
+use vgpio::qemu::command::Presentation;
+use virtio_gpio::messages::ratified::Request;
+use virtio_gpio::{Level, LineId};
+
+use crate::{Entry, Transports};
+
+pub(crate) const CASES: &[Entry] = &[
+    ("a_used_id_that_means_nothing_breaks_the_queue", Transports::Both, wrong_ids),
+    ("a_used_index_that_jumps_breaks_the_queue", Transports::Modern, jumps),
+    ("interrupts_without_a_reason_do_no_harm", Transports::Modern, spurious),
+    ("answers_without_an_interrupt_are_found", Transports::Modern, lost_interrupts),
+];
+
+fn chip() -> anyhow::Result<Chip> {
+    Ok(Chip::ratified(vec!["led0".into(), "led1".into(), "button0".into()], Options::default())?)
+}
+
+fn is_first_beat(request: Request) -> bool {
+    request == Request::SetValue(LineId(0), Level::High)
+}
+
+fn wrong_ids(setting: Setting) -> anyhow::Result<()> {
+    for (fault, message) in [
+        (AnswerFault::Id(5000), "queue 0 broken: used id 5000 is out of range; resetting it"),
+        (AnswerFault::Id(u32::MAX), "queue 0 broken: used id 4294967295 is out of range; resetting it"),
+        // The low half is right.
+        (AnswerFault::IdPlus(0x1_0000), " is out of range; resetting it"),
+        // The second descriptor of the chain.
+        (AnswerFault::IdPlus(1), " is not in flight; resetting it"),
+        // It may be seen as one element too many before it is seen as the same one.
+        (AnswerFault::Twice, "queue 0 broken: used i"),
+    ] {
+        let mut chip = chip()?;
+        chip.spoil_answers(fault, 1, is_first_beat)?;
+        let mut running =
+            Scene::new(setting, vec![(chip, Presentation::Gpio)])?.append("watch=none count=3 period=100ms").start()?;
+        running.expect_exit(0).with_context(|| format!("{fault:?}"))?;
+        running.expect_line(message)?;
+        running.expect_line("gpio0: recovered, every line is as it was")?;
+        let summary = running.expect_line("summary blinks=6 edges=0 ").with_context(|| format!("{fault:?}"))?;
+        ensure!(summary.contains("resets=1"), "{fault:?}: {summary}");
+    }
+    Ok(())
+}
+
+fn jumps(setting: Setting) -> anyhow::Result<()> {
+    for (queue, by) in [(0, 1000), (0, u16::MAX), (1, 2), (1, 1000)] {
+        let mut running = Scene::new(setting, vec![(chip()?, Presentation::Gpio)])?
+            .append("watch=button0 count=20 period=200ms log=debug")
+            .start()?;
+        running.expect_line("blink gpio0:1 led1 level=1")?;
+        running.with_chip(0, move |chip| chip.spoil_queue(queue, QueueFault::Jump(by)))?;
+        running.expect_line(&format!("WARN  gpio0: queue {queue} broken: used index jumped from "))?;
+        running.expect_line("gpio0: recovered, every line is as it was")?;
+        running.expect("the line to be unmasked after the reset", |records| {
+            let reset = records.iter().rposition(|record| record.activity == Activity::Reset)?;
+            let after = records.get(reset..)?;
+            after.iter().any(|record| record.activity == Activity::Unmasked(LineId(2))).then_some(())
+        })?;
+        running.drive(0, 2, Level::High)?;
+        running.expect_line("edge gpio0:2 button0 rising level=1 count=1")?;
+        running.expect_exit(0).with_context(|| format!("queue {queue}, {by}"))?;
+        let summary = running.expect_line("summary blinks=40 edges=1 ")?;
+        ensure!(summary.contains("resets=1"), "{summary}");
+    }
+    Ok(())
+}
+
+fn spurious(setting: Setting) -> anyhow::Result<()> {
+    let mut running = Scene::new(setting, vec![(chip()?, Presentation::Gpio)])?
+        .append("watch=button0 count=10 period=400ms log=debug")
+        .start()?;
+    running.expect_line("blink gpio0:1 led1 level=1")?;
+    for _ in 0..1000 {
+        running.with_chip(0, |chip| [0, 1].map(|queue| chip.spoil_queue(queue, QueueFault::Interrupt)))?;
+    }
+    running.drive(0, 2, Level::High)?;
+    running.expect_line("edge gpio0:2 button0 rising level=1 count=1")?;
+    running.expect_exit(0)?;
+    running.expect_line("summary blinks=20 edges=1 errors=0 resets=0")?;
+    Ok(())
+}
+
+fn lost_interrupts(setting: Setting) -> anyhow::Result<()> {
+    let mut chip = chip()?;
+    chip.spoil_answers(AnswerFault::Silent, u32::MAX, |_| true)?;
+    let mut running = Scene::new(setting, vec![(chip, Presentation::Gpio)])?
+        .append("watch=button0 count=5 period=100ms timeout=2s")
+        .start()?;
+    running.expect_exit(0)?;
+    running.expect_line("summary blinks=10 edges=0 errors=0 resets=0")?;
+    Ok(())
+}
