@@ -158,7 +158,7 @@ impl Selection {
                 self.warnings.push(format!("gpio{number} cannot interrupt: none of its lines is watched"));
             } else if free.len() > limit {
                 self.warnings.push(format!(
-                    "gpio{number}: watching the first {limit} of {} lines, as many as its event queue holds",
+                    "gpio{number}: watching the first {limit} of {} lines, as many as can be watched at once",
                     free.len()
                 ));
             }
