@@ -159,6 +159,8 @@ pub enum SetupError {
         /// Why.
         error: QueueSetupError,
     },
+    /// The [`Sizes`](crate::Sizes) were computed for a device of another kind, or for memory with a smaller granule.
+    OtherSizes,
     /// The memory or the storage handed to the driver is too small.
     TooSmall {
         /// What is too small.
@@ -186,6 +188,9 @@ impl fmt::Display for SetupError {
             Self::NoVersion1 => f.write_str("The device is modern, but does not offer VIRTIO_F_VERSION_1"),
             Self::NoQueue { queue, limit } => write!(f, "Queue {queue} is missing or too small (largest size {limit})"),
             Self::Queue { queue, error } => write!(f, "Queue {queue} was not accepted: {error:?}"),
+            Self::OtherSizes => {
+                f.write_str("The sizes are another device's; compute them from this one and its memory")
+            }
             Self::TooSmall { what, needed, available } => {
                 write!(f, "Too little room for {what}: {needed} needed, {available} there")
             }

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 /// # Safety
 ///
 /// * [`base`](Self::base) points to [`len`](Self::len) bytes, readable and writable, aligned to
-///   [`DmaMemory::ALIGN`], always the same ones.
+///   [`DmaMemory::ALIGN`], always the same ones. An implementation does not give that constant another value.
 /// * Nobody but the driver and its device touches them while the value exists, and for ever if the value is never
 ///   dropped: the driver forgets the value where it cannot prove that the device has stopped writing. Borrowed
 ///   memory cannot promise that; static or leaked memory can.
@@ -35,7 +35,7 @@ pub unsafe trait DmaMemory {
     fn device_address(&self) -> u64;
 
     /// Bytes of a cache line where caches are kept in step by hand: what the driver writes and what the device writes
-    /// never share one. 1 on a coherent machine.
+    /// never share one. A power of two; 1 on a coherent machine.
     fn granule(&self) -> usize {
         1
     }

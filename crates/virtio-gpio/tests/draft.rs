@@ -461,3 +461,16 @@ fn a_reply_with_another_marking_is_none() {
         assert!(oddities(chip).contains(&Oddity::UnexpectedMessage { kind: 0xf006, line: L0 }));
     });
 }
+
+/// More names than the configuration space has offsets: reading ends at the last one.
+#[test]
+fn names_end_where_offsets_end() {
+    let mut config = vec![b'n'; 0x2_0000];
+    config[..8].copy_from_slice(&[1, 0, 8, 0, 0, 0, 1, 0]);
+    let settings = Settings { config: Some(config), ..Settings::new(DRAFT) };
+    let machine = Machine::draft(Bank::new(LINES), Options::default(), settings);
+    with_plan(&machine, &Plan { names: 0x1_0000, ..Plan::default() }, |chip| {
+        let names: Vec<_> = chip.names().map(|name| name.map(|name| name.as_bytes().len())).collect();
+        assert_eq!(names, [Some(0x1_0000 - 0x40)]);
+    });
+}

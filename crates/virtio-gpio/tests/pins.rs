@@ -316,6 +316,78 @@ fn a_chip_with_very_many_lines_works() {
     });
 }
 
+/// Every line number is there, and the one behind the last is looked for.
+#[test]
+fn a_chip_with_all_line_numbers_in_use_works() {
+    let machine =
+        gpio_loopback::Machine::ratified(Bank::new(u16::MAX), DeviceOptions::default(), Settings::new(RATIFIED));
+    let mut settings = Settings::new(RATIFIED);
+    settings.config = Some(vec![0xff, 0xff, 0, 0, 0xff, 0xff, 0, 0]);
+    let named = gpio_loopback::Machine::ratified(Bank::new(u16::MAX), DeviceOptions::default(), settings);
+    named.tamper(0, [Tamper::Bytes(vec![0; 0x1_0000])]);
+    for machine in [machine, named] {
+        let plan = Plan { lines: u16::MAX, names: 0x1_0000, ..Plan::default() };
+        with_plan(&machine, &plan, |chip| {
+            assert_eq!((chip.names_error(), chip.find("none")), (None, None));
+            let _first = output(chip, 0, Low);
+            assert_eq!(chip.line(LineId(1)).unwrap().into_input().unwrap().level(), Ok(Low));
+            assert!(!chip.has_event_under_way());
+        });
+    }
+}
+
+/// Sizes lay out the memory for one kind of device. Those of another are refused before the device is told anything.
+#[test]
+fn sizes_of_another_device_are_refused() {
+    let identified = |machine: &gpio_loopback::Machine| {
+        Identified::new(machine.registers(), &machine.clock(), None).map_err(|(error, _)| error).unwrap()
+    };
+    let no_interrupts =
+        || ratified_with(Settings::new(RATIFIED), DeviceOptions { interrupts: false, ..DeviceOptions::default() });
+    let coarse = || ratified_with(Settings { granule: 64, ..Settings::new(RATIFIED) }, DeviceOptions::default());
+    for (of, machine) in [
+        (ratified(), common::draft()),
+        (common::draft(), ratified()),
+        (no_interrupts(), ratified()),
+        (ratified(), coarse()),
+    ] {
+        let sizes = Sizes::new(&identified(&of), &Options::default(), 8, 0, 1).unwrap();
+        let mut descriptors = vec![DescriptorSlot::EMPTY; 128];
+        let storage = Storage {
+            descriptors: &mut descriptors,
+            requests: &mut [RequestSlot::EMPTY; 8],
+            lines: &mut [LineSlot::EMPTY; 8],
+            events: &mut [EventSlot::EMPTY; 8],
+            names: &mut [],
+        };
+        let parts = Parts { memory: machine.allocate(1 << 20), fence: CoherentFence, clock: machine.clock() };
+        let device = identified(&machine);
+        let chip: Result<Chip<'_, Loopback>, _> = Chip::new(device, &sizes, parts, storage, Options::default());
+        assert_eq!(chip.map(|_| ()).unwrap_err(), virtio_gpio::SetupError::OtherSizes);
+        assert!(machine.status().contains(virtio_gpio::transport::DeviceStatus::FAILED));
+    }
+}
+
+/// The numbers in [`Sizes`] are for the user to read: what he writes there does not reach the layout.
+#[test]
+fn too_little_storage_is_refused_whatever_the_sizes_say() {
+    let machine = ratified();
+    let device = Identified::new(machine.registers(), &machine.clock(), None).map_err(|(error, _)| error).unwrap();
+    let mut sizes = Sizes::new(&device, &Options::default(), 2, 0, 1).unwrap();
+    (sizes.descriptors, sizes.memory) = (0, 0);
+    let storage = Storage {
+        descriptors: &mut [],
+        requests: &mut [RequestSlot::EMPTY; 8],
+        lines: &mut [LineSlot::EMPTY; 8],
+        events: &mut [EventSlot::EMPTY; 8],
+        names: &mut [],
+    };
+    let parts = Parts { memory: machine.allocate(1 << 20), fence: CoherentFence, clock: machine.clock() };
+    let chip: Result<Chip<'_, Loopback>, _> = Chip::new(device, &sizes, parts, storage, Options::default());
+    let needed = virtio_gpio::SetupError::TooSmall { what: "descriptor slots", needed: 128, available: 0 };
+    assert_eq!(chip.map(|_| ()).unwrap_err(), needed);
+}
+
 /// The memory was laid out for two lines; line slots beyond that would have no event buffer.
 #[test]
 fn line_slots_beyond_the_sizes_are_not_used() {

@@ -569,3 +569,26 @@ fn two_chips_do_not_disturb_each_other() {
     }
     assert_eq!(good_chip.statistics().timeouts, 0);
 }
+
+/// What was made available before a reset is not notified during it (VIRTIO 1.2, 3.1.1: not before `DRIVER_OK`).
+#[test]
+fn a_device_is_not_notified_while_it_is_being_reset() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        let _buttons = [watched(chip, 1, InterruptType::BothEdges), watched(chip, 2, InterruptType::BothEdges)];
+        machine.set_reset_time(Some(ms(500)));
+        // The first event makes the driver ask for a level; behind the second one it cannot go on.
+        machine.tamper(1, [Tamper::Nothing, Tamper::IdWithHighBit]);
+        machine.drive(LineId(1), Some(High));
+        machine.drive(LineId(2), Some(High));
+        machine.run();
+        assert!(chip.handle_interrupt());
+        assert!(chip.is_recovering());
+        let before = machine.notifications();
+        assert_eq!(led.start_set(High).map(drop), Err(Error::Recovering));
+        assert_eq!(machine.notifications(), before);
+        machine.advance(chip, ms(1000));
+        assert_eq!(led.set(High), Ok(()));
+    });
+}

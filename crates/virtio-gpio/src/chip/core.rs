@@ -97,7 +97,7 @@ impl<'a, P: Platform> Core<'a, P> {
         }
     }
 
-    /// Brings a device that was reset to life (VIRTIO 1.2, 3.1.1 and 4.2.3).
+    /// Brings a device that was reset to life (VIRTIO 1.2, 3.1.1 and 4.2.3). It is not notified yet.
     pub(super) fn start_device(&mut self) -> Result<(), SetupError> {
         add_status(&self.transport, DeviceStatus::ACKNOWLEDGE);
         add_status(&self.transport, DeviceStatus::DRIVER);
@@ -126,7 +126,6 @@ impl<'a, P: Platform> Core<'a, P> {
         }
         add_status(&self.transport, DeviceStatus::DRIVER_OK);
         self.strikes = 0;
-        self.notify();
         Ok(())
     }
 
@@ -189,8 +188,12 @@ impl<'a, P: Platform> Core<'a, P> {
         }
     }
 
-    /// Notifies the device of what was made available since the last time, where it wants to know.
+    /// Notifies the device of what was made available since the last time, where it wants to know. While it is being
+    /// reset it must not be notified (3.1.1): what was made available before is forgotten then.
     pub(super) fn notify(&mut self) {
+        if !self.health.has_live_device() {
+            return;
+        }
         for queue in self.dialect.queues() {
             if queue.should_notify(bus!(self)) {
                 self.fence.before_notify();
@@ -742,8 +745,8 @@ impl<'a, P: Platform> Core<'a, P> {
         }
         record.rearm = Rearm::Soon;
         self.line_work = true;
-        if self.dialect.protocol() == Protocol::Draft && !record.asking {
-            // Nobody but the level itself says whether it is active now.
+        if self.dialect.protocol() == Protocol::Draft && !record.asking && self.health.is_running() {
+            // Nobody but the level itself says whether it is active now. After a reset the level is asked for anyway.
             record.armed = true;
             record.rearm = Rearm::No;
             self.ask_level(line_slot, now);

@@ -36,7 +36,8 @@ impl DmaLayout {
         names_length: u32,
         granule: usize,
     ) -> Option<Self> {
-        let stride = granule.max(Message::SIZE);
+        // A power of two, so that whatever granule is given, all fields are aligned.
+        let stride = granule.max(Message::SIZE).checked_next_power_of_two()?;
         let second_base = first.total;
         let request_base = second_base.checked_add(second.map_or(0, |second| second.total))?.next_multiple_of(stride);
         let pairs = |count: u16| stride.checked_mul(2)?.checked_mul(usize::from(count));
@@ -60,6 +61,16 @@ impl DmaLayout {
             names_length,
             total,
         })
+    }
+
+    /// Descriptors of the two queues.
+    pub(crate) fn queue_sizes(&self) -> (usize, usize) {
+        (self.first.size.get().into(), self.second.map_or(0, |second| second.size.get().into()))
+    }
+
+    /// Whether buffers lie apart by whole granules of that size.
+    pub(crate) fn separates(&self, granule: usize) -> bool {
+        self.stride.is_multiple_of(granule.max(1))
     }
 
     fn nth(&self, base: usize, index: usize) -> usize {

@@ -173,7 +173,7 @@ impl<'a> LineTable<'a> {
 
     /// All slots with their numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &LineSlot)> {
-        (0..).zip(self.slots.iter())
+        (0..=u16::MAX).zip(self.slots.iter())
     }
 
     /// The slot of a line in use.

@@ -150,7 +150,7 @@ impl<'a, P: Platform> Chip<'a, P> {
 
     /// The line with that name; the first one where the device gave it twice.
     pub fn find(&self, name: &str) -> Option<LineId> {
-        (0..)
+        (0..=u16::MAX)
             .zip(self.names())
             .find(|(_, found)| found.is_some_and(|found| found.as_bytes() == name.as_bytes()))
             .map(|(line, _)| LineId(line))

@@ -120,7 +120,7 @@ impl<'a> RequestTable<'a> {
     }
 
     fn numbered(&self) -> impl Iterator<Item = (u16, &RequestSlot)> {
-        (0..).zip(self.slots.iter())
+        (0..=u16::MAX).zip(self.slots.iter())
     }
 
     /// Takes a free slot for a request that is to be sent. `None` if there is none. Where there are more than one, the
@@ -136,7 +136,7 @@ impl<'a> RequestTable<'a> {
         if owner == Owner::Caller && !self.has_free_slot() {
             return None;
         }
-        let (number, slot) = (0u16..).zip(self.slots.iter_mut()).find(|(_, slot)| slot.phase == Phase::Free)?;
+        let (number, slot) = (0..=u16::MAX).zip(self.slots.iter_mut()).find(|(_, slot)| slot.phase == Phase::Free)?;
         self.order = self.order.wrapping_add(1);
         *slot = RequestSlot {
             phase: Phase::Queued,
@@ -275,7 +275,7 @@ impl<'a> RequestTable<'a> {
 
     /// Something that is due, once for each thing.
     pub(crate) fn due(&mut self, now: Instant) -> Option<Due> {
-        for (number, slot) in (0u16..).zip(self.slots.iter_mut()) {
+        for (number, slot) in (0..=u16::MAX).zip(self.slots.iter_mut()) {
             if !matches!(slot.phase, Phase::Queued | Phase::Sent) {
                 continue;
             }

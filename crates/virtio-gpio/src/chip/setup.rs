@@ -51,9 +51,24 @@ impl Default for Options {
     }
 }
 
+/// What the sizes depend on. Queues and buffers for one kind of device would not lie inside the memory for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct DeviceKind {
+    protocol: Protocol,
+    interrupts: bool,
+    names_size: u32,
+}
+
+impl DeviceKind {
+    fn of<T: Transport>(device: &Identified<T>) -> Self {
+        Self { protocol: device.protocol, interrupts: device.has_interrupts(), names_size: device.names_size }
+    }
+}
+
 /// How much storage a chip takes. Computed from the device and the options by [`Sizes::new`].
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
+    device: DeviceKind,
     /// Bytes of memory shared with the device.
     pub memory: usize,
     /// Descriptor slots of both queues together.
@@ -108,9 +123,10 @@ impl Sizes {
         };
         let layout = DmaLayout::new(device.protocol(), first, second, requests, lines, names_length, granule)
             .ok_or(SetupError::TooSmall { what: "the address space", needed: usize::MAX, available: usize::MAX })?;
-        let descriptors =
-            usize::from(first.size.get()).saturating_add(second.map_or(0, |second| usize::from(second.size.get())));
-        Ok(Self { memory: layout.total, descriptors, requests: requests.into(), names, layout })
+        let (first_size, second_size) = layout.queue_sizes();
+        let descriptors = first_size.saturating_add(second_size);
+        let device = DeviceKind::of(device);
+        Ok(Self { device, memory: layout.total, descriptors, requests: requests.into(), names, layout })
     }
 }
 
@@ -142,6 +158,27 @@ pub struct Parts<P: Platform> {
     pub clock: P::Clock,
 }
 
+impl Sizes {
+    /// Whether these are the sizes for that device and that memory, and the storage has them.
+    fn check<T: Transport>(
+        &self,
+        device: &Identified<T>,
+        memory: &impl DmaMemory,
+        storage: &Storage<'_>,
+    ) -> Result<(), SetupError> {
+        if self.device != DeviceKind::of(device) || !self.layout.separates(memory.granule()) {
+            return Err(SetupError::OtherSizes);
+        }
+        let (first, second) = self.layout.queue_sizes();
+        enough("the memory shared with the device", self.layout.total, memory.len())?;
+        enough("descriptor slots", first.saturating_add(second), storage.descriptors.len())?;
+        enough("request slots", 1, storage.requests.len())?;
+        enough("line slots", 1, storage.lines.len())?;
+        enough("event slots", 1, storage.events.len())?;
+        enough("names", self.names, storage.names.len())
+    }
+}
+
 fn enough(what: &'static str, needed: usize, available: usize) -> Result<(), SetupError> {
     if available < needed { Err(SetupError::TooSmall { what, needed, available }) } else { Ok(()) }
 }
@@ -161,15 +198,15 @@ impl<'a, P: Platform> Chip<'a, P> {
         options: Options,
     ) -> Result<Self, SetupError> {
         let layout = sizes.layout;
-        let max_requests = usize::from(layout.first.size.get() / 2);
-        enough("the memory shared with the device", layout.total, parts.memory.len())?;
-        enough("descriptor slots", sizes.descriptors, storage.descriptors.len())?;
-        enough("request slots", 1, storage.requests.len())?;
-        enough("line slots", 1, storage.lines.len())?;
-        enough("event slots", 1, storage.events.len())?;
-        enough("names", sizes.names, storage.names.len())?;
-        let (first, second) = storage.descriptors.split_at_mut(layout.first.size.get().into());
-        let second = second.get_mut(..layout.second.map_or(0, |second| second.size.get().into())).unwrap_or_default();
+        let (first_size, second_size) = layout.queue_sizes();
+        let checked = sizes.check(&device, &parts.memory, &storage);
+        let descriptors = storage.descriptors.split_at_mut_checked(first_size);
+        let (Ok(()), Some((first, rest))) = (checked, descriptors) else {
+            add_status(&device.transport, DeviceStatus::FAILED);
+            return Err(checked.err().unwrap_or(SetupError::OtherSizes));
+        };
+        let second = rest.get_mut(..second_size).unwrap_or_default();
+        let max_requests = first_size / 2;
         let request_count = storage.requests.len().min(max_requests);
         let requests = storage.requests.get_mut(..request_count).unwrap_or_default();
         let line_count = storage.lines.len().min(layout.lines.into());
@@ -208,6 +245,7 @@ impl<'a, P: Platform> Chip<'a, P> {
             add_status(&core.transport, DeviceStatus::FAILED);
             return Err(error);
         }
+        core.notify();
         if sizes.names == 0 && device.names_size != 0 {
             let limit = storage.names.len();
             info.names_error = Some(NamesError::TooLarge { size: device.names_size, limit });
@@ -249,7 +287,7 @@ fn fetch_names<P: Platform>(core: &mut Core<'_, P>, clock: &P::Clock) -> Result<
 /// The draft's device name: bytes, so read one by one (VIRTIO 1.2, 4.2.2.2).
 fn read_device_name(transport: &impl Transport) -> [u8; DEVICE_NAME_SIZE] {
     let mut name = [0; DEVICE_NAME_SIZE];
-    for (offset, byte) in (draft::DEVICE_NAME_OFFSET..).zip(name.iter_mut()) {
+    for (offset, byte) in (draft::DEVICE_NAME_OFFSET..=u16::MAX).zip(name.iter_mut()) {
         *byte = transport.read_config_u8(offset);
         if matches!(*byte, 0 | 0xff) {
             break;
@@ -261,7 +299,7 @@ fn read_device_name(transport: &impl Transport) -> [u8; DEVICE_NAME_SIZE] {
 /// The draft's names block, up to its size or the end of the configuration space, behind which all bytes are ones.
 fn read_names(transport: &impl Transport, storage: &mut [u8], size: usize) -> usize {
     let mut length = 0;
-    for (offset, byte) in (draft::LINE_NAMES_OFFSET..).zip(storage.iter_mut().take(size)) {
+    for (offset, byte) in (draft::LINE_NAMES_OFFSET..=u16::MAX).zip(storage.iter_mut().take(size)) {
         *byte = transport.read_config_u8(offset);
         if *byte == 0xff {
             break;
