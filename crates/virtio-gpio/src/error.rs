@@ -31,7 +31,8 @@ pub enum Error {
     },
     /// The device cannot interrupt: it does not offer `VIRTIO_GPIO_F_IRQ`.
     NoInterrupts,
-    /// All request slots are taken, and none became free in time.
+    /// All request slots are taken, and none became free in time; or the line is still being put right after a
+    /// time-out.
     Busy,
     /// The device answered with the ratified protocol's one error, which carries no reason.
     Refused,
@@ -51,7 +52,8 @@ pub enum Error {
         /// Bytes written, as the device says.
         length: u32,
     },
-    /// No answer by the deadline. The request may still be carried out.
+    /// No answer by the deadline. A level may still be set late; a conversion or a watch that is carried out late is
+    /// taken back.
     Timeout,
     /// The device was reset while the request was under way: it may or may not have been carried out.
     OutcomeUnknown,
@@ -100,7 +102,7 @@ impl fmt::Display for Error {
                 write!(f, "No room in the event queue for a further watched line: it holds {limit}")
             }
             Self::NoInterrupts => f.write_str("The device cannot interrupt"),
-            Self::Busy => f.write_str("All request slots are taken"),
+            Self::Busy => f.write_str("Requests that are under way must end first; try again"),
             Self::Refused => f.write_str("The device refused the request"),
             Self::Errno(number) => match errno_name(number) {
                 Some(name) => write!(f, "The device answered with error -{number} ({name})"),

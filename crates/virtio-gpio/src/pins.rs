@@ -1,7 +1,10 @@
 //! Lines as typed pins: what a line is used for is part of its type, so that misuse does not compile.
 //!
 //! [`Line`] is in use and not configured, [`Input`] is sensed and can be watched, [`Output`] is driven. Each turns into
-//! the others by value. A pin that is dropped releases its line without waiting for the device; `release` does the
+//! the others by value. Where that fails, the pin comes back as it was, and it stays so: a request that timed out may
+//! still be carried out, so the device is told behind it, as soon as that is possible, what the line is to be.
+//!
+//! A pin that is dropped releases its line without waiting for the device; `release` does the
 //! same and waits.
 
 use core::fmt;
@@ -160,7 +163,8 @@ impl<'c> Input<'c> {
     /// # Errors
     ///
     /// [`Error::NoInterrupts`] if the device cannot, [`Error::TooManyWatched`] if the event queue is full, and what
-    /// every request can end with.
+    /// every request can end with. After [`Error::Timeout`] the line is not watched, or still is if it was to end; in
+    /// both cases it can be tried again.
     pub fn watch(&mut self, kind: InterruptType) -> Result<(), Error> {
         self.0.chip.watch(self.0.slot, kind)
     }
@@ -225,7 +229,8 @@ impl<'c> Output<'c> {
     ///
     /// # Errors
     ///
-    /// [`Error::Busy`] if all request slots are taken; [`Error::Recovering`], [`Error::LineLost`] and
+    /// [`Error::Busy`] if all request slots are taken, or a conversion that timed out is still being taken back;
+    /// [`Error::Recovering`], [`Error::LineLost`] and
     /// [`Error::ChipFailed`] if nothing can be sent at present.
     pub fn start_set(&mut self, level: Level) -> Result<Pending<'c>, Error> {
         let submitted = self.0.chip.submit(self.0.slot, Operation::SetValue(level))?;

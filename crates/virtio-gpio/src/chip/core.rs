@@ -8,7 +8,7 @@ use heapless::Deque;
 use super::events::{Event, EventQueue, Notice, OddityCounts, Statistics, Trigger};
 use super::lines::{LineSlot, LineTable, Rearm, Use};
 use super::recovery::Health;
-use super::requests::{Due, Owner, RequestSlot, RequestTable, Ticket, Times};
+use super::requests::{Due, Owner, RequestSlot, RequestTable, Target, Ticket, Times};
 use super::{Options, Submitted};
 use crate::clock::Instant;
 use crate::dialect::{Arrival, Dialect, Oddity, Operation, Value};
@@ -143,6 +143,11 @@ impl<'a, P: Platform> Core<'a, P> {
         if record.lost {
             return Err(Error::LineLost);
         }
+        if record.owed_correction().is_some() {
+            // Nothing comes between the messages that put a line right.
+            self.correct(line_slot, now);
+            return Err(Error::Busy);
+        }
         self.request(line_slot, operation, Owner::Caller, now)
     }
 
@@ -154,13 +159,14 @@ impl<'a, P: Platform> Core<'a, P> {
         owner: Owner,
         now: Instant,
     ) -> Result<Submitted, Error> {
-        let line = self.lines.get(line_slot).map_or(LineId(0), |record| record.line);
+        let &LineSlot { line, tenure, .. } = self.lines.get(line_slot).ok_or(Error::LineLost)?;
+        let target = Target { line, line_slot, tenure };
         if !self.dialect.takes_message(operation) {
-            self.apply(operation, line_slot, line);
+            self.apply(operation, target);
             return Ok(Submitted::Done(Ok(Value::None)));
         }
         let times = self.times(now);
-        let ticket = self.requests.begin(operation, line_slot, line, owner, times).ok_or(Error::Busy)?;
+        let ticket = self.requests.begin(operation, target, owner, times).ok_or(Error::Busy)?;
         if matches!(operation, Operation::SetInput | Operation::SetOutput(_))
             && let Some(record) = self.lines.get_mut(line_slot)
         {
@@ -173,7 +179,8 @@ impl<'a, P: Platform> Core<'a, P> {
     /// The names block of a ratified device; part of its set-up.
     pub(super) fn request_names(&mut self, now: Instant) -> Option<Ticket> {
         let times = self.times(now);
-        let ticket = self.requests.begin(Operation::Names, 0, LineId(0), Owner::Caller, times)?;
+        let nobody = Target { line: LineId(0), line_slot: 0, tenure: 0 };
+        let ticket = self.requests.begin(Operation::Names, nobody, Owner::Caller, times)?;
         self.send_queued();
         Some(ticket)
     }
@@ -356,14 +363,14 @@ impl<'a, P: Platform> Core<'a, P> {
         if !awaited {
             self.odd(Oddity::LateAnswer(request.line));
         }
-        if result.is_ok() {
-            if !self.dialect.has_step_after(request.operation, request.step) {
-                self.apply(request.operation, request.line_slot, request.line);
-            } else if awaited {
-                self.requests.continue_with_step(slot, request.step.saturating_add(1));
-                self.send_queued();
-                return;
-            }
+        if result.is_ok() && awaited && self.dialect.has_step_after(request.operation, request.step) {
+            self.requests.continue_with_step(slot, request.step.saturating_add(1));
+            self.send_queued();
+            return;
+        }
+        // What the application was told that it failed is not done behind its back, but taken back.
+        if result.is_ok() && request.owner != Owner::Correct && (awaited || !Self::is_taken_back(&request)) {
+            self.apply(request.operation, request.target());
         }
         if let Ok(Value::Level(level)) = result
             && let Some(record) = self.record_of(&request)
@@ -382,27 +389,69 @@ impl<'a, P: Platform> Core<'a, P> {
         match request.owner {
             Owner::EventLevel => self.level_answered(request.line_slot, result, now),
             Owner::Restore => self.restore_answered(request.line_slot, request.operation, result, now),
+            Owner::Correct => self.correction_answered(request, result),
             Owner::Caller | Owner::Nobody => (),
         }
     }
 
     /// The record of the line that a request is about, unless the line is another's by now.
     fn record_of(&mut self, request: &RequestSlot) -> Option<&mut LineSlot> {
-        self.lines.get_mut(request.line_slot).filter(|record| record.in_use() && record.line == request.line)
+        self.record(request.target())
+    }
+
+    fn record(&mut self, target: Target) -> Option<&mut LineSlot> {
+        self.lines.get_mut(target.line_slot).filter(|record| record.in_use() && record.tenure == target.tenure)
+    }
+
+    /// Whether a request that timed out is taken back, rather than left to be carried out late.
+    fn is_taken_back(request: &RequestSlot) -> bool {
+        match request.operation {
+            Operation::SetInput | Operation::SetOutput(_) => true,
+            Operation::SetInterruptType(kind) => kind != InterruptType::None,
+            _ => false,
+        }
+    }
+
+    /// Tells the device how a line is to be, where a message that timed out may still make it otherwise. Requests for
+    /// one line are carried out in order (VIRTIO 1.2, 5.18.6.9), so that this has the last word.
+    fn correct(&mut self, line_slot: u16, now: Instant) {
+        let owed = self.lines.get(line_slot).filter(|record| record.in_use() && !record.lost && !record.correcting);
+        let Some(operation) = owed.and_then(LineSlot::owed_correction) else { return };
+        let sent = self.health.is_running() && self.request(line_slot, operation, Owner::Correct, now).is_ok();
+        if let Some(record) = self.lines.get_mut(line_slot) {
+            record.correcting = sent;
+        }
+        self.line_work |= !sent;
+    }
+
+    fn correction_answered(&mut self, request: &RequestSlot, result: Result<Value, Error>) {
+        let Some(record) = self.record_of(request) else { return };
+        record.correcting = false;
+        match result {
+            Ok(_) => record.corrected_by(request.operation),
+            // To be tried again, until the line is given up for its time-outs.
+            Err(Error::Timeout) => (),
+            // The line is neither as its holder thinks nor can it be put right.
+            Err(error) => self.lose(request.line_slot, error),
+        }
+        self.line_work = true;
     }
 
     /// Writes into the line's record what the device has carried out.
-    fn apply(&mut self, operation: Operation, line_slot: u16, line: LineId) {
-        let Some(record) = self.lines.get_mut(line_slot).filter(|record| record.in_use() && record.line == line) else {
-            return;
-        };
+    fn apply(&mut self, operation: Operation, target: Target) {
+        let Some(record) = self.record(target) else { return };
         match operation {
             Operation::SetInput => record.usage = Use::Input,
             Operation::Release => {
                 record.usage = Use::Unconfigured;
                 record.told = false;
             }
-            Operation::SetOutput(level) | Operation::SetValue(level) => record.usage = Use::Output(level),
+            Operation::SetOutput(level) => record.usage = Use::Output(level),
+            Operation::SetValue(level) => {
+                if matches!(record.usage, Use::Output(_)) {
+                    record.usage = Use::Output(level);
+                }
+            }
             Operation::SetInterruptType(kind) => {
                 record.interrupt = kind;
                 record.enabled = kind != InterruptType::None;
@@ -425,8 +474,14 @@ impl<'a, P: Platform> Core<'a, P> {
             self.finished(slot, &request, Err(Error::Timeout), now);
             return;
         }
+        let half_done = self.dialect.has_step_after(request.operation, request.step);
         if let Some(record) = self.record_of(&request) {
             record.strikes = record.strikes.saturating_add(1);
+            // The first half of an output is a level that the device remembers; it changes nothing by itself.
+            if !half_done {
+                record.made_unsure_by(request.operation);
+            }
+            self.line_work = true;
         }
         self.finished(slot, &request, Err(Error::Timeout), now);
         if !self.health.is_running() {
@@ -607,6 +662,7 @@ impl<'a, P: Platform> Core<'a, P> {
             self.serve_leaving(line_slot, now);
             return;
         }
+        self.correct(line_slot, now);
         if !record.watched() || !record.enabled {
             return;
         }

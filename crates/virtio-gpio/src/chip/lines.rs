@@ -32,6 +32,15 @@ pub struct LineSlot {
     pub(crate) usage: Use,
     /// The device was told to configure the line, whether it has confirmed that or not.
     pub(crate) told: bool,
+    /// The device was told to configure the line otherwise than [`usage`](Self::usage) says, has not confirmed it in time,
+    /// and may do it yet.
+    pub(crate) use_unsure: bool,
+    /// The device was told to enable an interrupt, has not confirmed it in time, and may do it yet.
+    pub(crate) interrupt_unsure: bool,
+    /// A request that corrects one of these is under way.
+    pub(crate) correcting: bool,
+    /// Tells this use of the slot from earlier ones: answers to requests of those are not this one's.
+    pub(crate) tenure: u16,
     /// The interrupt type that the device has been told; `None` when the line is not watched.
     pub(crate) interrupt: InterruptType,
     /// The device has confirmed that type since its last reset.
@@ -80,6 +89,10 @@ impl LineSlot {
         line: LineId(0),
         usage: Use::Unconfigured,
         told: false,
+        use_unsure: false,
+        interrupt_unsure: false,
+        correcting: false,
+        tenure: 0,
         interrupt: InterruptType::None,
         enabled: false,
         armed: false,
@@ -108,7 +121,7 @@ impl LineSlot {
 
     /// The next message that ends the use of a line: first its interrupt, then its direction (VIRTIO 1.2, 5.18.6.8).
     pub(crate) fn owed_at_end(&self) -> Option<Operation> {
-        if self.interrupt == InterruptType::None {
+        if self.interrupt == InterruptType::None && !self.interrupt_unsure {
             (self.told || self.usage != Use::Unconfigured).then_some(Operation::Release)
         } else {
             Some(Operation::SetInterruptType(InterruptType::None))
@@ -118,9 +131,40 @@ impl LineSlot {
     /// That message was sent.
     pub(crate) fn told_at_end(&mut self, operation: Operation) {
         self.interrupt = InterruptType::None;
+        self.interrupt_unsure = false;
         if operation == Operation::Release {
             self.told = false;
             self.usage = Use::Unconfigured;
+        }
+    }
+
+    /// A message timed out, of which the device may still make something. What the application holds counts: the device
+    /// is told so once more, behind that message.
+    pub(crate) fn made_unsure_by(&mut self, operation: Operation) {
+        match operation {
+            Operation::SetInput | Operation::SetOutput(_) => self.use_unsure = true,
+            Operation::SetInterruptType(kind) if kind != InterruptType::None => self.interrupt_unsure = true,
+            _ => (),
+        }
+    }
+
+    /// The next message that corrects what time-outs left open.
+    pub(crate) fn owed_correction(&self) -> Option<Operation> {
+        if self.interrupt_unsure {
+            return Some(Operation::SetInterruptType(InterruptType::None));
+        }
+        self.use_unsure.then_some(match self.usage {
+            Use::Unconfigured => Operation::Release,
+            Use::Input => Operation::SetInput,
+            Use::Output(level) => Operation::SetOutput(level),
+        })
+    }
+
+    /// That message was confirmed.
+    pub(crate) fn corrected_by(&mut self, operation: Operation) {
+        match operation {
+            Operation::SetInterruptType(_) => self.interrupt_unsure = false,
+            _ => self.use_unsure = false,
         }
     }
 
@@ -197,7 +241,8 @@ impl<'a> LineTable<'a> {
             .map(|(number, _)| number)
             .ok_or(none)?;
         let slot = self.slots.get_mut(usize::from(number)).ok_or(none)?;
-        *slot = LineSlot { holder: Holder::Application, line, armed: slot.armed, ..LineSlot::EMPTY };
+        let tenure = slot.tenure.wrapping_add(1);
+        *slot = LineSlot { holder: Holder::Application, line, armed: slot.armed, tenure, ..LineSlot::EMPTY };
         Ok(number)
     }
 
@@ -212,7 +257,7 @@ impl<'a> LineTable<'a> {
     pub(crate) fn release(&mut self, slot: u16) {
         if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
             let holder = if slot.armed { Holder::Device } else { Holder::Nobody };
-            *slot = LineSlot { holder, line: slot.line, armed: slot.armed, ..LineSlot::EMPTY };
+            *slot = LineSlot { holder, line: slot.line, armed: slot.armed, tenure: slot.tenure, ..LineSlot::EMPTY };
         }
     }
 
@@ -239,6 +284,9 @@ impl<'a> LineTable<'a> {
             if let Some(slot) = self.get_mut(number) {
                 slot.rearm = if was_armed { Rearm::Soon } else { Rearm::No };
                 slot.told = false;
+                slot.use_unsure = false;
+                slot.interrupt_unsure = false;
+                slot.correcting = false;
                 slot.enabled = false;
                 slot.pending = 0;
                 slot.owes_level = false;

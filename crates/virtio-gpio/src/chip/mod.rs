@@ -173,16 +173,18 @@ impl<'a, P: Platform> Chip<'a, P> {
         }
         let deadline = self.clock.now().after(self.info.timeout);
         let slot = loop {
-            let taken = self.with(|core| {
-                core.health.usable()?;
-                core.lines.take(line).map_err(|error| match error {
-                    TakeError::InUse => Error::LineInUse(line),
-                    TakeError::Leaving => Error::Busy,
-                    TakeError::Full => Error::TooManyLines { limit: core.lines.capacity() },
-                })
+            let (taken, progress) = self.with(|core| {
+                let taken = core.health.usable().and_then(|()| {
+                    core.lines.take(line).map_err(|error| match error {
+                        TakeError::InUse => Error::LineInUse(line),
+                        TakeError::Leaving => Error::Busy,
+                        TakeError::Full => Error::TooManyLines { limit: core.lines.capacity() },
+                    })
+                });
+                (taken, core.requests.progress())
             });
             match taken {
-                Err(Error::Busy) if self.clock.now() < deadline => self.wait_for_slot(deadline),
+                Err(Error::Busy) if self.clock.now() < deadline => self.wait_for_progress(progress, deadline),
                 taken => break taken?,
             }
         };
@@ -266,24 +268,25 @@ impl<'a, P: Platform> Chip<'a, P> {
         let deadline = self.clock.now().after(self.info.timeout);
         loop {
             let now = self.clock.now();
-            let submitted = self.with(|core| {
+            let (submitted, progress) = self.with(|core| {
                 let submitted = core.submit(line_slot, operation, now);
                 core.notify();
-                submitted
+                (submitted, core.requests.progress())
             });
             match submitted {
-                Err(Error::Busy) if now < deadline => self.wait_for_slot(deadline),
+                Err(Error::Busy) if now < deadline => self.wait_for_progress(progress, deadline),
                 Err(error) => return Err(error),
                 Ok(submitted) => return self.wait(submitted),
             }
         }
     }
 
-    /// All request slots are taken: waits until one may be free, until something is due, or until the deadline.
-    fn wait_for_slot(&self, deadline: Instant) {
+    /// Something else must end first: waits until a request has ended, until something is due, or until the deadline.
+    /// `progress` is the table's from the moment at which there was nothing for it but to wait.
+    fn wait_for_progress(&self, progress: u32, deadline: Instant) {
         self.poll();
         let wake = self.next_deadline().map_or(deadline, |due| due.min(deadline));
-        self.clock.wait(wake, &|| self.with(|core| !core.has_news() && !core.requests.has_free_slot()));
+        self.clock.wait(wake, &|| self.with(|core| !core.has_news() && core.requests.progress() == progress));
     }
 
     fn wait(&self, submitted: Submitted) -> Result<Value, Error> {

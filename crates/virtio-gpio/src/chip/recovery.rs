@@ -280,7 +280,7 @@ impl<P: Platform> Core<'_, P> {
         }
     }
 
-    fn lose(&mut self, line_slot: u16, error: Error) {
+    pub(super) fn lose(&mut self, line_slot: u16, error: Error) {
         let Some(record) = self.lines.get_mut(line_slot) else { return };
         let line = record.line;
         if !core::mem::replace(&mut record.lost, true) {

@@ -18,6 +18,8 @@ pub(crate) enum Owner {
     EventLevel,
     /// The driver: the state of a line after a reset.
     Restore,
+    /// The driver: the state of a line after a time-out.
+    Correct,
     /// Nobody any more.
     Nobody,
 }
@@ -45,8 +47,9 @@ pub struct RequestSlot {
     pub(crate) operation: Operation,
     pub(crate) step: u8,
     pub(crate) line: LineId,
-    /// The slot of the line in the line table.
+    /// The slot of the line in the line table, and which use of that slot.
     pub(crate) line_slot: u16,
+    pub(crate) tenure: u16,
     /// Counts requests, so that the oldest can be told.
     pub(crate) order: u32,
     /// Tells this request from earlier ones in the same slot.
@@ -68,12 +71,17 @@ impl RequestSlot {
         step: 0,
         line: LineId(0),
         line_slot: 0,
+        tenure: 0,
         order: 0,
         generation: 0,
         renotify: None,
         deadline: Instant::from_nanos(0),
         sent: Instant::from_nanos(0),
     };
+
+    pub(crate) fn target(&self) -> Target {
+        Target { line: self.line, line_slot: self.line_slot, tenure: self.tenure }
+    }
 }
 
 /// Names a request to its owner. A ticket of a slot that was used again since is not taken for the new request's.
@@ -92,6 +100,14 @@ pub(crate) enum Due {
     TimedOut { slot: u16, sent: Instant },
 }
 
+/// The line that a request is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) line: LineId,
+    pub(crate) line_slot: u16,
+    pub(crate) tenure: u16,
+}
+
 /// When and how long a request may take.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
@@ -107,12 +123,14 @@ pub(crate) struct RequestTable<'a> {
     order: u32,
     queued: u16,
     unanswered: u16,
+    /// Counts what may have made a slot free.
+    progress: u32,
 }
 
 impl<'a> RequestTable<'a> {
     pub(crate) fn new(slots: &'a mut [RequestSlot]) -> Self {
         slots.fill(RequestSlot::EMPTY);
-        Self { slots, order: 0, queued: 0, unanswered: 0 }
+        Self { slots, order: 0, queued: 0, unanswered: 0, progress: 0 }
     }
 
     pub(crate) fn get(&self, slot: u16) -> Option<&RequestSlot> {
@@ -125,14 +143,7 @@ impl<'a> RequestTable<'a> {
 
     /// Takes a free slot for a request that is to be sent. `None` if there is none. Where there are more than one, the
     /// last is kept for the driver's own requests: callers may leave their results where they are for long.
-    pub(crate) fn begin(
-        &mut self,
-        operation: Operation,
-        line_slot: u16,
-        line: LineId,
-        owner: Owner,
-        times: Times,
-    ) -> Option<Ticket> {
+    pub(crate) fn begin(&mut self, operation: Operation, target: Target, owner: Owner, times: Times) -> Option<Ticket> {
         if owner == Owner::Caller && !self.has_free_slot() {
             return None;
         }
@@ -145,8 +156,9 @@ impl<'a> RequestTable<'a> {
             unanswered: false,
             operation,
             step: 0,
-            line,
-            line_slot,
+            line: target.line,
+            line_slot: target.line_slot,
+            tenure: target.tenure,
             order: self.order,
             generation: slot.generation.wrapping_add(1),
             renotify: Some(times.renotify),
@@ -161,6 +173,11 @@ impl<'a> RequestTable<'a> {
     pub(crate) fn has_free_slot(&self) -> bool {
         let kept = usize::from(self.slots.len() > 1);
         self.slots.iter().filter(|slot| slot.phase == Phase::Free).nth(kept).is_some()
+    }
+
+    /// Changes whenever something happened that an operation may have waited for.
+    pub(crate) fn progress(&self) -> u32 {
+        self.progress
     }
 
     /// The request that has waited longest for room.
@@ -199,6 +216,7 @@ impl<'a> RequestTable<'a> {
 
     /// The device has given the memory of a request back.
     pub(crate) fn returned(&mut self, slot: u16) {
+        self.progress = self.progress.wrapping_add(1);
         if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
             slot.device_owns = false;
             Self::free_if_over(slot);
@@ -227,6 +245,7 @@ impl<'a> RequestTable<'a> {
 
     /// Ends a request: the result waits for the ticket's holder, or the slot is over.
     pub(crate) fn finish(&mut self, slot: u16, result: Result<Value, Error>) {
+        self.progress = self.progress.wrapping_add(1);
         if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
             if slot.phase == Phase::Queued {
                 self.queued = self.queued.saturating_sub(1);
@@ -252,6 +271,7 @@ impl<'a> RequestTable<'a> {
 
     /// The result, once there is one; the ticket is worth nothing then.
     pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Result<Value, Error>> {
+        self.progress = self.progress.wrapping_add(1);
         let Some(slot) = self.of(ticket) else { return Some(Err(Error::OutcomeUnknown)) };
         let Phase::Done(result) = slot.phase else { return None };
         slot.owner = Owner::Nobody;
@@ -261,6 +281,7 @@ impl<'a> RequestTable<'a> {
 
     /// Nobody waits for the result any more. The request itself goes on.
     pub(crate) fn abandon(&mut self, ticket: Ticket) {
+        self.progress = self.progress.wrapping_add(1);
         if let Some(slot) = self.of(ticket) {
             slot.owner = Owner::Nobody;
             Self::free_if_over(slot);

@@ -1,0 +1,175 @@
+//! Requests that are carried out after the driver has stopped waiting for them: what the application holds counts, and
+//! the device is told so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+mod common;
+
+use core::time::Duration;
+
+use common::{
+    High, Low, RATIFIED, input, ms, output, ratified, ratified_with, requests, triggers, with_chip, with_plan,
+};
+use gpio_loopback::{Machine, Plan, Settings, Tamper};
+use gpio_model::ratified::{Options, Quirks};
+use virtio_gpio::messages::ratified::Request;
+use virtio_gpio::{Direction, Error, InterruptType, LineId, Trigger};
+
+const L0: LineId = LineId(0);
+
+/// As strict as rust-vmm's device: a type that is set already is an error.
+fn strict() -> Machine {
+    ratified_with(Settings::new(RATIFIED), Options { quirks: Quirks::VHOST_DEVICE, ..Options::default() })
+}
+
+/// An answer that is later than its deadline. The request itself is carried out at once.
+const LATE: Tamper = Tamper::Delay(Duration::from_millis(1100));
+
+#[test]
+fn an_input_that_became_an_output_too_late_is_made_an_input_again() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let pin = input(chip, 0);
+        machine.tamper(0, [Tamper::Nothing, LATE]);
+        let rejected = pin.into_output(High).unwrap_err();
+        assert_eq!(rejected.error, Error::Timeout);
+        let mut pin = rejected.pin;
+        machine.advance(chip, ms(500));
+        assert_eq!(pin.direction(), Ok(Direction::Input));
+        // It can be watched like any input, and is restored as one.
+        pin.watch(InterruptType::RisingEdge).unwrap();
+        requests(&machine);
+        machine.need_reset();
+        machine.advance(chip, ms(500));
+        assert!(requests(&machine).contains(&Request::SetDirection(L0, Direction::Input)));
+        assert_eq!(pin.direction(), Ok(Direction::Input));
+    });
+}
+
+#[test]
+fn an_output_that_became_an_input_too_late_is_driven_again() {
+    let machine = strict();
+    with_chip(&machine, |chip| {
+        let pin = output(chip, 0, High);
+        machine.tamper(0, [LATE]);
+        let rejected = pin.into_input().unwrap_err();
+        assert_eq!(rejected.error, Error::Timeout);
+        machine.advance(chip, ms(500));
+        assert_eq!(rejected.pin.direction(), Ok(Direction::Output));
+        assert_eq!(machine.line(L0).level(), High);
+        assert_eq!(rejected.pin.level_set(), Some(High));
+    });
+}
+
+#[test]
+fn a_line_that_was_configured_too_late_is_free_again() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let line = chip.line(L0).unwrap();
+        machine.tamper(0, [LATE]);
+        let rejected = line.into_input().unwrap_err();
+        machine.advance(chip, ms(500));
+        assert_eq!(rejected.pin.direction(), Ok(Direction::None));
+    });
+}
+
+/// The next request of the line's holder does not overtake the correction.
+#[test]
+fn a_correction_comes_before_what_follows() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let pin = output(chip, 0, High);
+        requests(&machine);
+        machine.tamper(0, [LATE]);
+        let mut pin = pin.into_input().unwrap_err().pin;
+        pin.set(Low).unwrap();
+        let expected = [
+            Request::SetDirection(L0, Direction::Input),
+            Request::SetValue(L0, High),
+            Request::SetDirection(L0, Direction::Output),
+            Request::SetValue(L0, Low),
+        ];
+        assert_eq!(requests(&machine), expected);
+        machine.advance(chip, ms(500));
+        assert_eq!((pin.direction(), pin.level_set()), (Ok(Direction::Output), Some(Low)));
+        assert_eq!(machine.line(L0).level(), Low);
+    });
+}
+
+/// The device has the interrupt enabled when the driver tries again: it goes through NONE (VIRTIO 1.2, 5.18.6.8).
+#[test]
+fn a_watch_that_timed_out_can_be_tried_again() {
+    for wait in [0, 500] {
+        let machine = strict();
+        with_chip(&machine, |chip| {
+            let mut pin = input(chip, 0);
+            // The level, then the interrupt type.
+            machine.tamper(0, [Tamper::Nothing, LATE]);
+            assert_eq!(pin.watch(InterruptType::RisingEdge), Err(Error::Timeout));
+            machine.advance(chip, ms(wait));
+            common::drive(&machine, chip, 0, High);
+            common::drive(&machine, chip, 0, Low);
+            assert_eq!(triggers(chip), [], "what failed does not come true behind the back");
+            assert_eq!(pin.watch(InterruptType::RisingEdge), Ok(()));
+            common::drive(&machine, chip, 0, High);
+            assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
+        });
+    }
+}
+
+/// A line that is dropped meanwhile is released with its interrupt off first.
+#[test]
+fn a_watch_that_timed_out_is_ended_when_the_line_is_dropped() {
+    let machine = strict();
+    with_chip(&machine, |chip| {
+        let mut pin = input(chip, 0);
+        machine.tamper(0, [Tamper::Nothing, LATE]);
+        assert_eq!(pin.watch(InterruptType::RisingEdge), Err(Error::Timeout));
+        drop(pin);
+        machine.advance(chip, ms(500));
+        let seen = requests(&machine);
+        assert!(seen.ends_with(&[
+            Request::SetInterruptType(L0, InterruptType::None),
+            Request::SetDirection(L0, Direction::None)
+        ]));
+    });
+}
+
+/// A line that cannot be put right is given up, and its holder hears of it.
+#[test]
+fn a_correction_that_is_refused_costs_the_line() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let pin = input(chip, 0);
+        machine.tamper(0, [Tamper::Nothing, LATE, Tamper::Bytes(vec![1, 0])]);
+        let pin = pin.into_output(High).unwrap_err().pin;
+        machine.advance(chip, ms(500));
+        assert_eq!(pin.level(), Err(Error::LineLost));
+    });
+}
+
+/// Requests of a line's former holder say nothing about its next one.
+#[test]
+fn answers_to_a_former_holder_are_not_the_next_ones() {
+    let machine = ratified();
+    with_plan(&machine, &Plan::default(), |chip| {
+        let mut pin = output(chip, 0, Low);
+        machine.tamper(0, [Tamper::Hold, Tamper::Hold]);
+        let pending = pin.start_set(High).unwrap();
+        drop((pin, pending));
+        let pin = input(chip, 0);
+        machine.run();
+        machine.release_held(false);
+        machine.pump(chip);
+        requests(&machine);
+        drop(pin);
+        machine.advance(chip, ms(10));
+        assert_eq!(requests(&machine), [Request::SetDirection(L0, Direction::None)], "it is still known to be in use");
+    });
+}
