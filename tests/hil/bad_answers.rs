@@ -15,9 +15,12 @@ use crate::{Entry, Transports};
 pub(crate) const CASES: &[Entry] = &[
     ("a_wrong_answer_fails_its_request_only", Transports::Modern, wrong_answers),
     ("a_line_that_cannot_be_taken_into_use_leaves_the_others", Transports::Modern, unusable_line),
+    ("a_line_that_cannot_be_released_does_not_keep_the_others", Transports::Modern, no_release),
     ("without_names_lines_have_their_numbers", Transports::Modern, no_names),
     ("a_level_that_cannot_be_read_loses_no_edge", Transports::Modern, unreadable_level),
     ("a_mute_line_is_given_up_without_a_reset", Transports::Modern, mute_line),
+    ("a_line_that_never_answers_does_not_stop_the_others", Transports::Modern, mute_from_the_start),
+    ("a_device_that_never_answers_does_not_stop_the_others", Transports::Modern, silent_device),
     ("a_late_answer_is_nobody_elses", Transports::Modern, late_answer),
     ("event_buffers_that_come_back_empty_are_queued_again", Transports::Modern, empty_events),
 ];
@@ -62,54 +65,70 @@ fn wrong_answers(setting: Setting) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Every request that takes a line into use, with every kind of wrong answer.
 fn unusable_line(setting: Setting) -> anyhow::Result<()> {
-    let faults: [(AnswerFault, Requests, &str); 5] = [
+    let steps: [(Requests, &str); 4] = [
+        (|request| request == Request::SetValue(OUTPUT, Level::Low), "gpio0:0 led0 cannot blink"),
+        (|request| request == Request::SetDirection(OUTPUT, Direction::Output), "gpio0:0 led0 cannot blink"),
+        (|request| request == Request::SetDirection(INPUT, Direction::Input), "gpio0:2 button0 cannot be watched"),
         (
-            AnswerFault::Status(1),
-            |request| request == Request::SetValue(OUTPUT, Level::Low),
-            "gpio0:0 led0 cannot blink: The device refused the request",
-        ),
-        (
-            AnswerFault::Status(1),
-            |request| request == Request::SetDirection(OUTPUT, Direction::Output),
-            "gpio0:0 led0 cannot blink: The device refused the request",
-        ),
-        (
-            AnswerFault::Status(2),
-            |request| request == Request::SetDirection(OUTPUT, Direction::Output),
-            "gpio0:0 led0 cannot blink: The response has the invalid status 2",
-        ),
-        (
-            AnswerFault::Status(1),
-            |request| request == Request::SetDirection(INPUT, Direction::Input),
-            "gpio0:2 button0 cannot be watched: The device refused the request",
-        ),
-        (
-            AnswerFault::Status(1),
             |request| request == Request::SetInterruptType(INPUT, InterruptType::BothEdges),
-            "gpio0:2 button0 cannot be watched: The device refused the request",
+            "gpio0:2 button0 cannot be watched",
         ),
     ];
-    for (fault, requests, message) in faults {
-        let mut running =
-            scene(setting, Some((fault, requests)))?.append("watch=button0 count=3 period=40ms").start()?;
-        running.expect_exit(1).with_context(|| message.to_owned())?;
-        running.expect_line(&format!("ERROR {message}"))?;
-        let blinks = if message.contains("led0") { 3 } else { 6 };
-        running.expect_line(&format!("summary blinks={blinks} edges=0 errors=1 resets=0"))?;
-        ensure!(beats(&running, 1) == 3, "{message}: the other line does not blink");
+    let faults = [
+        (AnswerFault::Status(1), "The device refused the request"),
+        (AnswerFault::Status(2), "The response has the invalid status 2"),
+        (AnswerFault::Length(1), "The response is too short: 1 bytes"),
+        (AnswerFault::Length(9), "The response claims 9 bytes, more than its buffer has"),
+    ];
+    for (step, (requests, what)) in steps.into_iter().enumerate() {
+        for (fault, why) in faults {
+            let case = || format!("step {step}, {fault:?}");
+            let mut running =
+                scene(setting, Some((fault, requests)))?.append("watch=button0 count=3 period=40ms").start()?;
+            running.expect_exit(1).with_context(case)?;
+            running.expect_line(&format!("ERROR {what}: {why}")).with_context(case)?;
+            let blinks = if what.contains("led0") { 3 } else { 6 };
+            let summary = format!("summary blinks={blinks} edges=0 errors=1 resets=0");
+            running.expect_line(&summary).with_context(case)?;
+            ensure!(beats(&running, 1) == 3, "{}: the other line does not blink", case());
+        }
     }
     Ok(())
 }
 
-fn no_names(setting: Setting) -> anyhow::Result<()> {
-    let requests = |request| request == Request::LineNames;
+fn no_release(setting: Setting) -> anyhow::Result<()> {
+    let requests = |request| request == Request::SetDirection(OUTPUT, Direction::None);
     let mut running =
-        scene(setting, Some((AnswerFault::Status(1), requests)))?.append("blink=0,1 count=3 period=40ms").start()?;
-    running.expect_exit(0)?;
-    running.expect_line("3 lines: - - -")?;
-    running.expect_line("its lines can be used by number")?;
-    running.expect_line("summary blinks=6 edges=0 errors=0 resets=0")?;
+        scene(setting, Some((AnswerFault::Status(1), requests)))?.append("count=3 period=40ms").start()?;
+    running.expect_exit(1)?;
+    running.expect_line("ERROR gpio0:0 led0 cannot be released: The device refused the request")?;
+    running.expect_line("summary blinks=6 edges=0 errors=1 resets=0")?;
+    let released = running.activities(0).iter().any(|activity| {
+        matches!(activity, Activity::Request { request, .. }
+            if *request == Ok(Request::SetDirection(LineId(1), Direction::None)))
+    });
+    ensure!(released, "the other line is not released");
+    Ok(())
+}
+
+fn no_names(setting: Setting) -> anyhow::Result<()> {
+    for (fault, why) in [
+        (AnswerFault::Status(1), "The device refused the request; its lines can be used by number"),
+        (AnswerFault::Status(2), "The response has the invalid status 2; its lines can be used by number"),
+        (AnswerFault::Length(0), "The response is too short: 0 bytes; its lines can be used by number"),
+        (AnswerFault::Length(u32::MAX), "more than its buffer has; its lines can be used by number"),
+        // An answer without any name in it.
+        (AnswerFault::Length(1), "3 lines: - - -"),
+    ] {
+        let requests = |request| request == Request::LineNames;
+        let mut running = scene(setting, Some((fault, requests)))?.append("blink=0,1 count=3 period=40ms").start()?;
+        running.expect_exit(0).with_context(|| format!("{fault:?}"))?;
+        running.expect_line("3 lines: - - -").with_context(|| format!("{fault:?}"))?;
+        running.expect_line(why)?;
+        running.expect_line("summary blinks=6 edges=0 errors=0 resets=0")?;
+    }
     Ok(())
 }
 
@@ -150,6 +169,46 @@ fn mute_line(setting: Setting) -> anyhow::Result<()> {
     ensure!(beats(&running, 1) == 30, "the other line has blinked {} times, not 30", beats(&running, 1));
     let summary = running.expect_line("summary ")?;
     ensure!(summary.contains("resets=0"), "the device was reset for one line: {summary}");
+    Ok(())
+}
+
+fn mute_from_the_start(setting: Setting) -> anyhow::Result<()> {
+    let mut running = scene(setting, None)?
+        .with_world(|world| {
+            world.chip_mut(0).context("no device")?.set_mute(OUTPUT, true);
+            Ok(())
+        })?
+        .append("watch=none for=12s period=100ms timeout=200ms log=debug")
+        .start()?;
+    running.expect_line("WARN  gpio0:0 led0: The device did not answer in time; trying again")?;
+    running.expect_line("blink gpio0:1 led1 level=1")?;
+    running.expect_exit(1)?;
+    running.expect_line("ERROR gpio0:0 led0: never answered for")?;
+    // Between the tries, not only before them.
+    let tried = |line: &String| line.contains("gpio0:0 led0: The device did not answer in time; trying again");
+    let lines = running.console.lines();
+    let after_two = lines.iter().skip_while(|line| !tried(line)).skip(1).skip_while(|line| !tried(line));
+    let blinks = after_two.filter(|line| line.contains("blink gpio0:1 led1 level=1")).count();
+    ensure!(blinks > 0, "the other line does not blink between the tries:\n{}", running.text());
+    Ok(())
+}
+
+fn silent_device(setting: Setting) -> anyhow::Result<()> {
+    let chip = |name: &str| Chip::ratified(vec![name.into()], Options::default());
+    let devices = vec![(chip("led0")?, Presentation::Gpio), (chip("led1")?, Presentation::Gpio)];
+    // The second device has the lower address, and is gpio0.
+    let mut running = Scene::new(setting, devices)?
+        .with_world(|world| {
+            world.chip_mut(0).context("no device")?.set_stalled(true);
+            Ok(())
+        })?
+        .append("blink=gpio0:0,gpio1:0 count=5 period=200ms timeout=500ms log=debug")
+        .start()?;
+    running.expect_line("gpio1: \"\" 1 lines: -")?;
+    running.expect_line("blink gpio0:0 led1 level=1")?;
+    running.expect_line("ERROR gpio1: given up: the device does not recover; its lines are lost")?;
+    running.expect_exit(1)?;
+    ensure!(running.text().matches("blink gpio0:0 led1 level=0").count() == 5, "{}", running.text());
     Ok(())
 }
 

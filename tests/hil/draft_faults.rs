@@ -110,6 +110,12 @@ fn mute_from_the_start(setting: Setting) -> anyhow::Result<()> {
     running.expect_line("blink gpio0:1 led1 level=1")?;
     running.expect_exit(1)?;
     running.expect_line("ERROR gpio0:0 led0: never answered for")?;
+    // Between the tries, not only before them.
+    let tried = |line: &String| line.contains("gpio0:0 led0: The device did not answer in time; trying again");
+    let lines = running.console.lines();
+    let after_two = lines.iter().skip_while(|line| !tried(line)).skip(1).skip_while(|line| !tried(line));
+    let blinks = after_two.filter(|line| line.contains("blink gpio0:1 led1 level=1")).count();
+    ensure!(blinks > 0, "the other line does not blink between the tries:\n{}", running.text());
     Ok(())
 }
 
