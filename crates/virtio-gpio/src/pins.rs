@@ -237,6 +237,17 @@ impl<'c> Output<'c> {
         Ok(Pending { chip: self.0.chip, submitted: Some(submitted) })
     }
 
+    /// As [`start_set`](Self::start_set), without notifying the device: [`Chip::notify`](crate::Chip::notify) does that
+    /// once for all that were queued. Whatever sends, waits or polls on the chip notifies for them too.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`start_set`](Self::start_set).
+    pub fn queue_set(&mut self, level: Level) -> Result<Pending<'c>, Error> {
+        let submitted = self.0.chip.enqueue(self.0.slot, Operation::SetValue(level))?;
+        Ok(Pending { chip: self.0.chip, submitted: Some(submitted) })
+    }
+
     /// The level that the device has last confirmed, as the driver knows it. Asks nobody.
     pub fn level_set(&self) -> Option<Level> {
         self.0.chip.output_level(self.0.slot)

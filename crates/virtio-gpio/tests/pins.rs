@@ -316,6 +316,29 @@ fn a_chip_with_very_many_lines_works() {
     });
 }
 
+/// A device without event indexes is not asked before each notification, and gets one for all.
+#[test]
+fn queued_requests_take_one_notification() {
+    let settings = Settings { features: Settings::new(RATIFIED).features & !(1 << 29), ..Settings::new(RATIFIED) };
+    let machine = ratified_with(settings, DeviceOptions::default());
+    with_chip(&machine, |chip| {
+        let mut pins: Vec<_> = (0..8).map(|line| output(chip, line, Low)).collect();
+        for by_waiting in [false, true] {
+            let before = machine.notifications();
+            let pending: Vec<_> = pins.iter_mut().map(|pin| pin.queue_set(Level::from(!by_waiting)).unwrap()).collect();
+            assert_eq!(machine.notifications(), before);
+            if !by_waiting {
+                chip.notify();
+            }
+            for pending in pending {
+                assert_eq!(pending.wait(), Ok(()));
+            }
+            assert_eq!(machine.notifications(), before + 1);
+        }
+        assert!(pins.iter().all(|pin| pin.level() == Ok(Low)));
+    });
+}
+
 /// Every line number is there, and the one behind the last is looked for.
 #[test]
 fn a_chip_with_all_line_numbers_in_use_works() {

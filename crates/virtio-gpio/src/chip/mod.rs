@@ -221,6 +221,12 @@ impl<'a, P: Platform> Chip<'a, P> {
         self.with(|core| core.poll(now));
     }
 
+    /// Notifies the device of the requests that [`Output::queue_set`](crate::Output::queue_set) has queued, once for all
+    /// of them.
+    pub fn notify(&self) {
+        self.with(Core::notify);
+    }
+
     /// When [`poll`](Self::poll) has something to do though the device does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.with(|core| core.next_deadline())
@@ -314,6 +320,7 @@ impl<'a, P: Platform> Chip<'a, P> {
 pub(crate) trait Lines: Sync + fmt::Debug {
     fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error>;
     fn submit(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error>;
+    fn enqueue(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error>;
     fn is_done(&self, ticket: Ticket) -> bool;
     fn take(&self, ticket: Ticket) -> Option<Result<Value, Error>>;
     fn wait(&self, submitted: Submitted) -> Result<Value, Error>;
@@ -336,6 +343,11 @@ impl<P: Platform> Lines for Chip<'_, P> {
             core.notify();
             submitted
         })
+    }
+
+    fn enqueue(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error> {
+        let now = self.clock.now();
+        self.with(|core| core.submit(line_slot, operation, now))
     }
 
     fn is_done(&self, ticket: Ticket) -> bool {

@@ -13,7 +13,7 @@ use super::requests::{RequestSlot, RequestTable};
 use super::{Chip, Info, NamesError};
 use crate::clock::{Clock, Instant};
 use crate::dialect::{Dialect, Value};
-use crate::error::{Error, SetupError};
+use crate::error::{Error, Fault, SetupError};
 use crate::identify::{Identified, Protocol, RESET_TIME};
 use crate::memory::DmaMemory;
 use crate::messages::draft::{self, DEVICE_NAME_SIZE};
@@ -265,22 +265,52 @@ impl<'a, P: Platform> Chip<'a, P> {
     }
 }
 
-/// Asks a ratified device for the names block and waits for it. Gives the bytes that the device wrote of it.
+/// How long a device that does not answer at first is asked for its names.
+const NAMES_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Gets the names block of a ratified device. Gives the bytes that the device wrote of it.
+///
+/// A device that does not answer in time is reset before it is asked again: until then it owns the buffer for the names.
 fn fetch_names<P: Platform>(core: &mut Core<'_, P>, clock: &P::Clock) -> Result<usize, Error> {
-    let ticket = core.request_names(clock.now()).ok_or(Error::Busy)?;
-    core.notify();
+    let give_up = clock.now().after(NAMES_PATIENCE);
+    loop {
+        let ticket = core.request_names(clock.now()).ok_or(Error::Busy)?;
+        core.notify();
+        let result = poll_until(core, clock, Instant::from_nanos(u64::MAX), |core| core.requests.take(ticket));
+        match result {
+            Some(Ok(Value::Names(length))) => return Ok(usize::try_from(length).unwrap_or(usize::MAX)),
+            Some(Ok(_)) => return Err(Error::ShortResponse { length: 0 }),
+            Some(Err(Error::Timeout | Error::OutcomeUnknown)) if clock.now() < give_up => {
+                if core.health.is_running() {
+                    core.begin_recovery(Fault::Unresponsive, clock.now());
+                }
+                poll_until(core, clock, give_up, |core| core.health.is_running().then_some(()))
+                    .ok_or(Error::Timeout)?;
+            }
+            Some(Err(error)) => return Err(error),
+            None => return Err(Error::Timeout),
+        }
+    }
+}
+
+/// Polls until `found` finds something, or the time is up.
+fn poll_until<P: Platform, T>(
+    core: &mut Core<'_, P>,
+    clock: &P::Clock,
+    time_is_up: Instant,
+    mut found: impl FnMut(&mut Core<'_, P>) -> Option<T>,
+) -> Option<T> {
     loop {
         let now = clock.now();
         core.poll(now);
-        match core.requests.take(ticket) {
-            Some(Ok(Value::Names(length))) => return Ok(usize::try_from(length).unwrap_or(usize::MAX)),
-            Some(Ok(_)) => return Err(Error::ShortResponse { length: 0 }),
-            Some(Err(error)) => return Err(error),
-            None => {
-                let wake: Instant = core.next_deadline().unwrap_or(now);
-                clock.wait(wake, &|| !core.has_news());
-            }
+        if let Some(found) = found(core) {
+            return Some(found);
         }
+        if now >= time_is_up {
+            return None;
+        }
+        let wake = core.next_deadline().unwrap_or(now).min(time_is_up);
+        clock.wait(wake, &|| !core.has_news());
     }
 }
 

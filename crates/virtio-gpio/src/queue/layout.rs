@@ -6,7 +6,7 @@ use crate::transport::LEGACY_QUEUE_ALIGN;
 pub(crate) const DESCRIPTOR_SIZE: usize = 16;
 /// Bytes of an element of the used ring: le32 id, le32 length (2.7.8).
 pub(crate) const USED_ELEMENT_SIZE: usize = 8;
-/// The largest size that a [`super::Queue`] takes.
+/// The largest size of a queue that the driver sets up.
 pub const MAX_QUEUE_SIZE: u16 = 1024;
 
 /// The queue sizes that there are: powers of two from 2 to [`MAX_QUEUE_SIZE`].
