@@ -10,6 +10,7 @@ mod bad_queues;
 mod boot;
 mod draft;
 mod draft_faults;
+mod fault_mix;
 mod faults;
 mod image;
 mod peer;
@@ -36,7 +37,7 @@ const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64",
 
 fn main() {
     let mut trials = Vec::new();
-    let groups: [(&str, &[Entry]); 10] = [
+    let groups: [(&str, &[Entry]); 11] = [
         ("boot", boot::CASES),
         ("image", image::CASES),
         ("ratified", ratified::CASES),
@@ -46,6 +47,7 @@ fn main() {
         ("bad_answers", bad_answers::CASES),
         ("bad_queues", bad_queues::CASES),
         ("draft_faults", draft_faults::CASES),
+        ("fault_mix", fault_mix::CASES),
         ("peer", peer::CASES),
     ];
     for (short, board) in BOARDS {
