@@ -296,3 +296,192 @@ fn write_address(registers: &mut UniqueMmioPointer<'_, [WriteOnly<u32>; 2]>, add
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::boxed::Box;
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    use std::vec::Vec;
+
+    const MAGIC_VALUE: usize = 0x00;
+    const VERSION: usize = 0x04;
+    const DEVICE_ID: usize = 0x08;
+    const DEVICE_FEATURES: usize = 0x10;
+    const DEVICE_FEATURES_SEL: usize = 0x14;
+    const DRIVER_FEATURES: usize = 0x20;
+    const DRIVER_FEATURES_SEL: usize = 0x24;
+    const GUEST_PAGE_SIZE: usize = 0x28;
+    const QUEUE_SEL: usize = 0x30;
+    const QUEUE_SIZE_MAX: usize = 0x34;
+    const QUEUE_SIZE: usize = 0x38;
+    const QUEUE_ALIGN: usize = 0x3c;
+    const QUEUE_PFN: usize = 0x40;
+    const QUEUE_READY: usize = 0x44;
+    const QUEUE_NOTIFY: usize = 0x50;
+    const INTERRUPT_STATUS: usize = 0x60;
+    const INTERRUPT_ACK: usize = 0x64;
+    const STATUS: usize = 0x70;
+    const CONFIG_GENERATION: usize = 0xfc;
+    const CONFIG: usize = 0x100;
+
+    /// Memory in the place of registers: what was written stays, and nothing happens by itself.
+    struct Region(&'static [AtomicU32; 0x110 / 4]);
+
+    impl Region {
+        fn new(version: u32) -> Self {
+            let region = Self(Box::leak(Box::new([const { AtomicU32::new(0) }; 0x110 / 4])));
+            region.set(MAGIC_VALUE, MAGIC);
+            region.set(VERSION, version);
+            region.set(DEVICE_ID, 41);
+            region
+        }
+
+        fn set(&self, offset: usize, value: u32) {
+            self.0[offset / 4].store(value, Relaxed);
+        }
+
+        fn device(&self, size: usize) -> Result<MmioTransport, MmioError> {
+            assert!(size <= size_of_val(self.0));
+            // SAFETY: the memory is leaked, made of aligned atomics, and longer than `size`.
+            unsafe { MmioTransport::new(NonNull::from(self.0).cast(), size) }
+        }
+
+        /// Runs `action` and gives the registers that it changed, with what they are now.
+        fn changes(&self, action: impl FnOnce(&MmioTransport)) -> Vec<(usize, u32)> {
+            let transport = self.device(0x110).unwrap();
+            let before: Vec<u32> = self.0.iter().map(|register| register.load(Relaxed)).collect();
+            action(&transport);
+            let after = self.0.iter().map(|register| register.load(Relaxed));
+            let changed = before.into_iter().zip(after).enumerate().filter(|(_, (before, after))| before != after);
+            changed.map(|(index, (_, after))| (index * 4, after)).collect()
+        }
+    }
+
+    const ADDRESSES: QueueAddresses =
+        QueueAddresses { size: 64, descriptors: 0x1_2345_6000, available: 0x2_2345_6400, used: 0x3_2345_7000 };
+
+    /// T5 to T7: what is no device, or none that the driver knows, is left alone.
+    #[test]
+    fn slots_are_told_apart() {
+        let region = Region::new(2);
+        assert_eq!(region.device(0x110).unwrap().device_id(), 41);
+        assert_eq!(region.device(0xff).unwrap_err(), MmioError::TooSmall(0xff));
+        region.set(DEVICE_ID, 0);
+        assert_eq!(region.device(0x110).unwrap_err(), MmioError::Empty);
+        region.set(VERSION, 3);
+        assert_eq!(region.device(0x110).unwrap_err(), MmioError::Version(3));
+        region.set(MAGIC_VALUE, 0x7669_7274);
+        assert_eq!(region.device(0x110).unwrap_err(), MmioError::Magic(0x7669_7274));
+        let legacy = Region::new(1).device(0x110).unwrap();
+        assert!(legacy.is_legacy());
+    }
+
+    /// T8, and nothing but the registers of the version's own (T3, T4).
+    #[test]
+    fn features_are_read_and_written_by_words() {
+        let region = Region::new(2);
+        region.set(DEVICE_FEATURES, 7);
+        let read = region.changes(|transport| assert_eq!(transport.device_features(), 7 << 32 | 7));
+        assert_eq!(read, [(DEVICE_FEATURES_SEL, 1)]);
+        let written = region.changes(|transport| transport.set_driver_features(5 << 32 | 3));
+        assert_eq!(written, [(DRIVER_FEATURES, 5), (DRIVER_FEATURES_SEL, 1)]);
+
+        let region = Region::new(1);
+        region.set(DEVICE_FEATURES, 7);
+        let read = region.changes(|transport| assert_eq!(transport.device_features(), 7));
+        assert_eq!(read, []);
+        let written = region.changes(|transport| transport.set_driver_features(3));
+        assert_eq!(written, [(DRIVER_FEATURES, 3), (GUEST_PAGE_SIZE, 4096)]);
+    }
+
+    #[test]
+    fn a_modern_queue_is_told_by_three_addresses() {
+        let region = Region::new(2);
+        region.set(QUEUE_SIZE_MAX, 1024);
+        let written = region.changes(|transport| {
+            assert_eq!(transport.max_queue_size(1), 1024);
+            assert_eq!(transport.set_queue(1, &ADDRESSES), Ok(()));
+        });
+        let expected = [
+            (QUEUE_SEL, 1),
+            (QUEUE_SIZE, 64),
+            (QUEUE_READY, 1),
+            (0x80, 0x2345_6000),
+            (0x84, 1),
+            (0x90, 0x2345_6400),
+            (0x94, 2),
+            (0xa0, 0x2345_7000),
+            (0xa4, 3),
+        ];
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn a_legacy_queue_is_told_by_its_page() {
+        let region = Region::new(1);
+        let written = region.changes(|transport| assert_eq!(transport.set_queue(1, &ADDRESSES), Ok(())));
+        assert_eq!(written, [(QUEUE_SEL, 1), (QUEUE_SIZE, 64), (QUEUE_ALIGN, 4096), (QUEUE_PFN, 0x12_3456)]);
+        let region = Region::new(1);
+        let far = QueueAddresses { descriptors: 1 << 44, ..ADDRESSES };
+        let written = region.changes(|transport| {
+            assert_eq!(transport.set_queue(0, &far), Err(QueueSetupError::Address));
+        });
+        assert_eq!(written, []);
+    }
+
+    /// T10: a queue that is in use is not written to.
+    #[test]
+    fn a_queue_in_use_is_left_alone() {
+        for (version, in_use) in [(2, QUEUE_READY), (1, QUEUE_PFN)] {
+            let region = Region::new(version);
+            region.set(in_use, 1);
+            let written = region.changes(|transport| {
+                assert_eq!(transport.set_queue(1, &ADDRESSES), Err(QueueSetupError::InUse));
+            });
+            assert_eq!(written, [(QUEUE_SEL, 1)]);
+        }
+    }
+
+    /// T12: bits that are not defined are neither reported nor acknowledged.
+    #[test]
+    fn interrupts_are_acknowledged_as_far_as_they_are_known() {
+        for (raised, known) in [(0, 0), (1, 1), (2, 2), (0xffff_ffff, 3), (0x104, 0)] {
+            let region = Region::new(2);
+            region.set(INTERRUPT_STATUS, raised);
+            let written = region.changes(|transport| {
+                assert_eq!(u32::from(transport.acknowledge_interrupt().bits()), known);
+            });
+            assert_eq!(written, if known == 0 { Vec::new() } else { Vec::from([(INTERRUPT_ACK, known)]) });
+        }
+    }
+
+    #[test]
+    fn status_and_notification_are_one_write_each() {
+        let region = Region::new(2);
+        region.set(STATUS, 0xffff_ff01);
+        let written = region.changes(|transport| {
+            assert_eq!(transport.status(), DeviceStatus::ACKNOWLEDGE);
+            transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
+            transport.notify(1);
+        });
+        assert_eq!(written, [(QUEUE_NOTIFY, 1), (STATUS, 3)]);
+    }
+
+    /// T2: each field in its own width; behind the end, all ones.
+    #[test]
+    fn configuration_is_read_within_the_region() {
+        let region = Region::new(2);
+        region.set(CONFIG, 0x0403_0201);
+        region.set(CONFIG + 4, 0x0807_0605);
+        region.set(CONFIG_GENERATION, 9);
+        let transport = region.device(CONFIG + 8).unwrap();
+        assert_eq!(transport.config_generation(), 9);
+        assert_eq!(transport.read_config_u8(3), 4);
+        assert_eq!((transport.read_config_u16(0), transport.read_config_u16(2)), (0x0201, 0x0403));
+        assert_eq!(transport.read_config_u32(4), 0x0807_0605);
+        assert_eq!((transport.read_config_u8(8), transport.read_config_u16(8)), (0xff, 0xffff));
+        assert_eq!((transport.read_config_u32(8), transport.read_config_u32(u16::MAX)), (u32::MAX, u32::MAX));
+        assert_eq!((transport.read_config_u16(1), transport.read_config_u32(2)), (0xffff, u32::MAX), "not aligned");
+    }
+}
