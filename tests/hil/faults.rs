@@ -12,6 +12,7 @@ use crate::{Entry, Transports};
 
 pub(crate) const CASES: &[Entry] = &[
     ("a_device_that_stalls_is_reset_and_recovers", Transports::Both, stall),
+    ("a_device_that_stalls_from_the_start_still_gets_its_names_read", Transports::Modern, slow_start),
     ("a_device_that_never_answers_again_is_given_up_and_the_other_goes_on", Transports::Modern, dead),
     ("a_strict_device_has_nothing_to_object_to", Transports::Modern, strict),
 ];
@@ -47,6 +48,24 @@ fn stall(setting: Setting) -> anyhow::Result<()> {
     ensure!(!summary.contains("errors=0") && !summary.contains("resets=0"), "{summary}");
     let after = running.console.lines().iter().rev().take_while(|line| !line.contains("recovered")).count();
     ensure!(after > 10, "it does not blink after the reset:\n{}", running.text());
+    Ok(())
+}
+
+fn slow_start(setting: Setting) -> anyhow::Result<()> {
+    let mut running = Scene::new(setting, vec![chip("led0", "button0", Quirks::default())?])?
+        .with_world(|world| {
+            world.chip_mut(0).context("no device")?.set_stalled(true);
+            Ok(())
+        })?
+        .append("blink=led0 count=2 period=100ms timeout=800ms")
+        .start()?;
+    running.expect_line("GPIO (id 41, ratified)")?;
+    // Longer than one request may take.
+    std::thread::sleep(Duration::from_secs(3));
+    set_stalled(&running, 0, false)?;
+    running.expect_line("gpio0: \"\" 2 lines: led0 button0")?;
+    running.expect_exit(0)?;
+    running.expect_line("summary blinks=2 edges=0 errors=0 resets=")?;
     Ok(())
 }
 

@@ -643,8 +643,6 @@ fn d7_without_an_answer_for_the_names_the_lines_work() {
         (Tamper::Unwritten, Error::InvalidStatus(0xff)),
         (Tamper::Length(0), Error::ShortResponse { length: 0 }),
         (Tamper::Length(u32::MAX), Error::LongResponse { length: u32::MAX }),
-        (Tamper::Drop, Error::Timeout),
-        (Tamper::Id(60), Error::OutcomeUnknown),
     ] {
         let options = Options { names: names(&["led", "", "", "", "", "", "", ""]), ..Options::default() };
         let machine = ratified_with(Settings::new(RATIFIED), options);
@@ -656,6 +654,31 @@ fn d7_without_an_answer_for_the_names_the_lines_work() {
             output(chip, 0, High).release().unwrap();
         });
     }
+}
+
+/// What is lost together with the request is asked for again, after a reset; what never comes costs the names only.
+#[test]
+fn d7_names_that_were_lost_are_asked_for_again() {
+    for tamper in [Tamper::Drop, Tamper::Id(60)] {
+        let options = Options { names: names(&["led", "", "", "", "", "", "", ""]), ..Options::default() };
+        let machine = ratified_with(Settings::new(RATIFIED), options);
+        machine.tamper(0, [tamper.clone()]);
+        with_chip(&machine, |chip| {
+            assert_eq!(chip.names_error(), None, "{tamper:?}");
+            assert_eq!(chip.find("led"), Some(LineId(0)));
+            assert_eq!(chip.statistics().resets, 1);
+            output(chip, 0, High).release().unwrap();
+        });
+    }
+    let options = Options { names: names(&["led", "", "", "", "", "", "", ""]), ..Options::default() };
+    let machine = ratified_with(Settings::new(RATIFIED), options);
+    machine.tamper_every(0, Some(Tamper::Drop));
+    with_chip(&machine, |chip| {
+        assert_eq!(chip.names_error(), Some(NamesError::Request(Error::Timeout)));
+        machine.tamper_every(0, None);
+        machine.advance(chip, ms(10_000));
+        output(chip, 0, High).release().unwrap();
+    });
 }
 
 // --- E: answers ----------------------------------------------------------------------------------------------------

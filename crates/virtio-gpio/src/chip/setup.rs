@@ -280,8 +280,9 @@ fn fetch_names<P: Platform>(core: &mut Core<'_, P>, clock: &P::Clock) -> Result<
         match result {
             Some(Ok(Value::Names(length))) => return Ok(usize::try_from(length).unwrap_or(usize::MAX)),
             Some(Ok(_)) => return Err(Error::ShortResponse { length: 0 }),
-            Some(Err(Error::Timeout | Error::OutcomeUnknown)) if clock.now() < give_up => {
-                if core.health.is_running() {
+            Some(Err(error @ (Error::Timeout | Error::OutcomeUnknown))) if clock.now() < give_up => {
+                // An unknown outcome says that the device is being reset, or has been.
+                if error == Error::Timeout && core.health.is_running() {
                     core.begin_recovery(Fault::Unresponsive, clock.now());
                 }
                 poll_until(core, clock, give_up, |core| core.health.is_running().then_some(()))
