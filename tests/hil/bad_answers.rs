@@ -13,16 +13,16 @@ use virtio_gpio::{Direction, InterruptType, Level, LineId};
 use crate::{Entry, Transports};
 
 pub(crate) const CASES: &[Entry] = &[
-    ("a_wrong_answer_fails_its_request_only", Transports::Modern, wrong_answers),
-    ("a_line_that_cannot_be_taken_into_use_leaves_the_others", Transports::Modern, unusable_line),
-    ("a_line_that_cannot_be_released_does_not_keep_the_others", Transports::Modern, no_release),
-    ("without_names_lines_have_their_numbers", Transports::Modern, no_names),
-    ("a_level_that_cannot_be_read_loses_no_edge", Transports::Modern, unreadable_level),
-    ("a_mute_line_is_given_up_without_a_reset", Transports::Modern, mute_line),
-    ("a_line_that_never_answers_does_not_stop_the_others", Transports::Modern, mute_from_the_start),
-    ("a_device_that_never_answers_does_not_stop_the_others", Transports::Modern, silent_device),
-    ("a_late_answer_is_nobody_elses", Transports::Modern, late_answer),
-    ("event_buffers_that_come_back_empty_are_queued_again", Transports::Modern, empty_events),
+    ("a9_a10_e1_e2_a_wrong_answer_fails_its_request_only", Transports::Modern, wrong_answers),
+    ("a9_a10_e1_e2_a_line_that_cannot_be_taken_into_use_leaves_the_others", Transports::Modern, unusable_line),
+    ("e1_a_line_that_cannot_be_released_does_not_keep_the_others", Transports::Modern, no_release),
+    ("d7_without_names_lines_have_their_numbers", Transports::Modern, no_names),
+    ("e3_a_level_that_cannot_be_read_loses_no_edge", Transports::Modern, unreadable_level),
+    ("b1_a_mute_line_is_given_up_without_a_reset", Transports::Modern, mute_line),
+    ("b1_a_line_that_never_answers_does_not_stop_the_others", Transports::Modern, mute_from_the_start),
+    ("f4_a_device_that_never_answers_does_not_stop_the_others", Transports::Modern, silent_device),
+    ("b2_a_late_answer_is_nobody_elses", Transports::Modern, late_answer),
+    ("e5_event_buffers_that_come_back_empty_are_queued_again", Transports::Modern, empty_events),
 ];
 
 const OUTPUT: LineId = LineId(0);

@@ -14,10 +14,10 @@ use virtio_gpio::{Level, LineId};
 use crate::{Entry, Transports};
 
 pub(crate) const CASES: &[Entry] = &[
-    ("a_used_id_that_means_nothing_breaks_the_queue", Transports::Both, wrong_ids),
-    ("a_used_index_that_jumps_breaks_the_queue", Transports::Modern, jumps),
-    ("interrupts_without_a_reason_do_no_harm", Transports::Modern, spurious),
-    ("answers_without_an_interrupt_are_found", Transports::Modern, lost_interrupts),
+    ("a1_a2_a3_a5_a_used_id_that_means_nothing_breaks_the_queue", Transports::Both, wrong_ids),
+    ("a7_a8_a_used_index_that_jumps_breaks_the_queue", Transports::Modern, jumps),
+    ("b4_interrupts_without_a_reason_do_no_harm", Transports::Modern, spurious),
+    ("b7_answers_without_an_interrupt_are_found", Transports::Modern, lost_interrupts),
 ];
 
 fn chip() -> anyhow::Result<Chip> {
