@@ -46,17 +46,17 @@ impl Blinker {
         self.blinks >= count || self.lost
     }
 
-    /// Starts the change to the other level. A change that is still under way is not overtaken: the beat is left out.
+    /// Queues the change to the other level; the chip is to be notified then. A change that is still under way is not
+    /// overtaken: the beat is left out.
     pub(super) fn beat(&mut self, tally: &mut Tally) {
         if self.pending.is_some() || self.lost {
             return;
         }
         let level = self.level.toggled();
-        match self.pin.start_set(level) {
+        match self.pin.queue_set(level) {
             Ok(pending) => {
                 self.level = level;
                 self.pending = Some(pending);
-                self.collect(tally);
             }
             // The chip has said so itself, once; no use in repeating it on every beat.
             Err(Error::Recovering) => self.failures = self.failures.saturating_add(1),

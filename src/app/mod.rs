@@ -246,6 +246,10 @@ impl<'a> Run<'a> {
                 blinker.beat(&mut self.tally);
             }
         }
+        // All lines of a chip change with one notification.
+        for chip in self.chips {
+            chip.notify();
+        }
         while self.next_beat <= now {
             let missed = now.since(self.next_beat).as_nanos().checked_div(self.half_period.as_nanos()).unwrap_or(0);
             let beats = u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1);
