@@ -65,6 +65,16 @@ pub enum Error {
     ChipFailed,
 }
 
+impl Error {
+    /// Whether the device answered, but with something that its protocol does not have.
+    pub(crate) const fn is_malformed(self) -> bool {
+        matches!(
+            self,
+            Self::InvalidStatus(_) | Self::InvalidValue(_) | Self::ShortResponse { .. } | Self::LongResponse { .. }
+        )
+    }
+}
+
 /// The usual names of the error numbers that a device's host is likely to send.
 ///
 /// Numbers 1 to 4 have none here: a later text of the draft gives them meanings of its own, so the number alone is

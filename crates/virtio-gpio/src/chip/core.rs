@@ -50,6 +50,8 @@ pub(crate) struct Core<'a, P: Platform> {
     /// Time-outs in a row, counted once for requests that were sent together.
     strikes: u8,
     last_strike: Instant,
+    /// The reason of an interrupt that may be pending was taken away by the driver itself.
+    pub(super) interrupt_cleared: bool,
     /// Some line has a [`Rearm`] to be looked at, or a level to be asked for.
     line_work: bool,
     /// The last drain ended at its limit. With event indexes the device need not interrupt for what is left.
@@ -92,6 +94,7 @@ impl<'a, P: Platform> Core<'a, P> {
             oddities: OddityCounts::default(),
             strikes: 0,
             last_strike: Instant::from_nanos(0),
+            interrupt_cleared: false,
             line_work: false,
             drain_cut: false,
         }
@@ -227,7 +230,7 @@ impl<'a, P: Platform> Core<'a, P> {
         let raised = self.acknowledge_and_drain(now);
         if raised {
             self.statistics.interrupts = self.statistics.interrupts.wrapping_add(1);
-        } else {
+        } else if !::core::mem::take(&mut self.interrupt_cleared) {
             self.odd(Oddity::SpuriousInterrupt);
         }
         raised
@@ -259,7 +262,7 @@ impl<'a, P: Platform> Core<'a, P> {
         let overdue = self.requests.next_due().is_some_and(|due| now >= due);
         if self.drain(now) && overdue {
             // Where the interrupt is edge-triggered and its line still up, no new edge comes until it is acknowledged.
-            let _ = self.transport.acknowledge_interrupt();
+            self.interrupt_cleared = !self.transport.acknowledge_interrupt().is_empty();
             self.odd(Oddity::LostInterrupt);
         }
         while self.health.has_live_device()

@@ -98,7 +98,12 @@ pub struct Chip<'a, P: Platform> {
 
 impl<P: Platform> fmt::Debug for Chip<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Chip").field("info", &self.info).finish_non_exhaustive()
+        let Info { protocol, lines, interrupts, .. } = self.info;
+        f.debug_struct("Chip")
+            .field("protocol", &protocol)
+            .field("lines", &lines)
+            .field("interrupts", &interrupts)
+            .finish_non_exhaustive()
     }
 }
 

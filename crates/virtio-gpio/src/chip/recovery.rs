@@ -147,6 +147,7 @@ impl<P: Platform> Core<'_, P> {
         self.health.tries = self.health.tries.saturating_add(1);
         self.statistics.resets = self.statistics.resets.wrapping_add(1);
         self.transport.set_status(DeviceStatus::empty());
+        self.interrupt_cleared = true;
         self.health.state = State::Resetting { until: now.after(RESET_TIME) };
         self.advance_recovery(now);
     }
@@ -264,6 +265,12 @@ impl<P: Platform> Core<'_, P> {
         if operation == Operation::GetValue {
             self.level_answered(line_slot, result, now);
         } else if let Err(error) = result {
+            // A refusal is final. An answer that means nothing may be better the next time.
+            let strikes = self.strike(line_slot);
+            if error.is_malformed() && strikes < LINE_STRIKES {
+                self.try_failed(now);
+                return;
+            }
             self.lose(line_slot, error);
         }
         self.health.state = match (stage.next(), result) {
@@ -271,6 +278,14 @@ impl<P: Platform> Core<'_, P> {
             _ => State::Restoring { done: done.saturating_add(1), stage: Stage::Acquire, any_answer: true },
         };
         self.restore(now);
+    }
+
+    /// Counts a failure of the line, and gives the number in a row.
+    fn strike(&mut self, line_slot: u16) -> u8 {
+        self.lines.get_mut(line_slot).map_or(0, |record| {
+            record.strikes = record.strikes.saturating_add(1);
+            record.strikes
+        })
     }
 
     /// Gives a line up after too many time-outs in a row.

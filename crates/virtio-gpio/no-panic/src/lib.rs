@@ -1,0 +1,125 @@
+//! Uses all that `virtio-gpio` offers, so that a look at the linked code shows which panics are left in it.
+//!
+//! What a platform supplies comes from functions that are nowhere defined: the optimiser can assume nothing of it, nor of
+//! what the device answers.
+#![no_std]
+
+use core::hint::black_box;
+use core::panic::PanicInfo;
+use core::ptr::NonNull;
+
+use virtio_gpio::clock::{Clock, Instant};
+use virtio_gpio::fence::CoherentFence;
+use virtio_gpio::memory::DmaMemory;
+use virtio_gpio::transport::MmioTransport;
+use virtio_gpio::{
+    Chip, DescriptorSlot, EventSlot, Identified, InterruptType, Level, LineId, LineSlot, Options, Parts, Platform,
+    RequestSlot, Sizes, Storage,
+};
+
+unsafe extern "C" {
+    safe fn unknown() -> usize;
+    safe fn enter();
+    safe fn leave();
+    safe fn panicked(info: *const ()) -> !;
+}
+
+/// Hands everything on: of a handler that does less, the optimiser would make one piece of code for all panics.
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    panicked(core::ptr::from_ref(info).cast())
+}
+
+struct Section;
+critical_section::set_impl!(Section);
+
+// SAFETY: nothing of this is ever run.
+unsafe impl critical_section::Impl for Section {
+    unsafe fn acquire() {
+        enter();
+    }
+    unsafe fn release((): ()) {
+        leave();
+    }
+}
+
+struct Time;
+
+impl Clock for Time {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(unknown() as u64)
+    }
+}
+
+struct Memory;
+
+// SAFETY: nothing of this is ever run.
+unsafe impl DmaMemory for Memory {
+    fn base(&self) -> NonNull<u8> {
+        NonNull::new(unknown() as *mut u8).unwrap_or(NonNull::dangling())
+    }
+    fn len(&self) -> usize {
+        unknown()
+    }
+    fn device_address(&self) -> u64 {
+        unknown() as u64
+    }
+}
+
+enum Unknown {}
+
+impl Platform for Unknown {
+    type Transport = MmioTransport;
+    type Memory = Memory;
+    type Fence = CoherentFence;
+    type Clock = Time;
+}
+
+/// Every operation once, with arguments that nobody knows.
+#[unsafe(no_mangle)]
+extern "C" fn everything(line: u16, size: u16, requests_in_flight: u16) -> Option<NonNull<u8>> {
+    let base = NonNull::new(unknown() as *mut u8)?;
+    // SAFETY: nothing of this is ever run.
+    let transport = unsafe { MmioTransport::new(base, unknown()) }.ok()?;
+    let options = Options {
+        request_queue_size: size,
+        event_queue_size: size,
+        draft_requests_in_flight: requests_in_flight,
+        ..Options::default()
+    };
+    let device = Identified::new(transport, &Time, None).ok()?;
+    let sizes = Sizes::new(&device, &options, line, unknown(), unknown()).ok()?;
+    let storage = Storage {
+        descriptors: &mut [DescriptorSlot::EMPTY; 128],
+        requests: &mut [RequestSlot::EMPTY; 16],
+        lines: &mut [LineSlot::EMPTY; 16],
+        events: &mut [EventSlot::EMPTY; 16],
+        names: &mut [0; 256],
+    };
+    let parts = Parts { memory: Memory, fence: CoherentFence, clock: Time };
+    let chip: Chip<'_, Unknown> = Chip::new(device, &sizes, parts, storage, options).ok()?;
+    let _ = black_box((chip.name(LineId(line)), chip.find("led0"), chip.names().count(), chip.device_name()));
+    let _ = black_box((chip.is_idle(), chip.next_deadline(), chip.statistics(), chip.has_event_under_way()));
+    let _ = black_box((chip.names_error(), chip.has_failed(), chip.is_recovering(), chip.watch_limit()));
+
+    let mut output = chip.line(LineId(line)).ok()?.into_output(Level::Low).ok()?;
+    let _ = black_box((output.set(Level::High), output.level(), output.level_set(), output.direction()));
+    let _ = black_box(output.queue_set(Level::Low).ok()?.outcome());
+    chip.notify();
+    let _ = black_box(output.start_set(Level::Low).ok()?.wait());
+
+    let mut input = output.into_input().ok()?;
+    let _ = black_box((input.watch(InterruptType::BothEdges), input.level()));
+    let _ = black_box(input.watch(InterruptType::HighLevel));
+    chip.handle_interrupt();
+    chip.poll();
+    while let Some(event) = chip.next_event() {
+        let _ = black_box(event);
+        input.unmask();
+    }
+    while let Some(notice) = chip.next_notice() {
+        let _ = black_box(notice);
+    }
+    let _ = black_box(input.release());
+    None
+}
