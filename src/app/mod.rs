@@ -275,7 +275,6 @@ impl<'a> Run<'a> {
     /// Outputs low, interrupts off, lines given back, and the summary.
     fn end(&mut self) {
         self.wait_for_recovery();
-        self.serve_chips();
         for (_, blinker) in core::mem::take(&mut self.blinkers) {
             self.tally.lost |= blinker.is_failing();
             let label = String::from(blinker.label());
@@ -320,10 +319,11 @@ impl<'a> Run<'a> {
     /// A device that is just being reset gets the chance to end in order.
     fn wait_for_recovery(&mut self) {
         let deadline = SystemClock.now().after(PATIENCE_AT_END);
+        self.serve_chips();
         while self.chips.iter().any(|chip| chip.is_recovering()) && SystemClock.now() < deadline {
-            self.serve_chips();
             let wake = self.chips.iter().filter_map(|chip| chip.next_deadline()).chain([deadline]).min();
             idle_until(wake.unwrap_or(deadline), &|| self.chips.iter().all(|chip| chip.is_idle()));
+            self.serve_chips();
         }
     }
 }

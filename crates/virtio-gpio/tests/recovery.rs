@@ -592,3 +592,20 @@ fn a_device_is_not_notified_while_it_is_being_reset() {
         assert_eq!(led.set(High), Ok(()));
     });
 }
+
+/// An answer that means nothing is no refusal: the restoration is tried again, and only the third time is the line given up.
+#[test]
+fn a_wrong_answer_while_restoring_is_asked_for_again() {
+    for (wrong, lost) in [(2, false), (3, true)] {
+        let machine = ratified();
+        with_chip(&machine, |chip| {
+            let mut led = output(chip, 0, High);
+            machine.advance(chip, ms(10_000));
+            machine.tamper(0, vec![Tamper::Bytes(vec![200, 0]); wrong]);
+            machine.need_reset();
+            machine.advance(chip, ms(2000));
+            assert!(!chip.is_recovering());
+            assert_eq!(led.set(Low), if lost { Err(Error::LineLost) } else { Ok(()) });
+        });
+    }
+}
