@@ -154,6 +154,23 @@ fn a_correction_that_is_refused_costs_the_line() {
     });
 }
 
+/// An answer that means nothing is no refusal: the correction is tried again, but not for ever: with
+/// the time-out before it, the third failure in a row is the last.
+#[test]
+fn a_correction_with_a_wrong_answer_is_tried_again() {
+    for (wrong, lost) in [(1, false), (2, true)] {
+        let machine = ratified();
+        with_chip(&machine, |chip| {
+            let pin = input(chip, 0);
+            let wrong = std::iter::repeat_n(Tamper::Bytes(vec![200, 0]), wrong);
+            machine.tamper(0, [Tamper::Nothing, LATE].into_iter().chain(wrong));
+            let pin = pin.into_output(High).unwrap_err().pin;
+            machine.advance(chip, ms(500));
+            assert_eq!(pin.level().err(), lost.then_some(Error::LineLost));
+        });
+    }
+}
+
 /// Requests of a line's former holder say nothing about its next one.
 #[test]
 fn answers_to_a_former_holder_are_not_the_next_ones() {

@@ -357,8 +357,8 @@ impl<'a, P: Platform> Core<'a, P> {
         let Some((request, awaited)) = self.requests.answered(slot) else { return };
         self.strikes = 0;
         self.health.heard(now);
-        // A line that answers only while it is restored has not made up for its time-outs.
-        if request.owner != Owner::Restore
+        // A line that answers only while it is restored or corrected has not made up for its failures.
+        if !matches!(request.owner, Owner::Restore | Owner::Correct)
             && let Some(record) = self.record_of(&request)
         {
             record.strikes = 0;
@@ -434,6 +434,7 @@ impl<'a, P: Platform> Core<'a, P> {
             Ok(_) => record.corrected_by(request.operation),
             // To be tried again, until the line is given up for its time-outs.
             Err(Error::Timeout) => (),
+            Err(error) if error.is_malformed() && self.strike(request.line_slot) < LINE_STRIKES => (),
             // The line is neither as its holder thinks nor can it be put right.
             Err(error) => self.lose(request.line_slot, error),
         }

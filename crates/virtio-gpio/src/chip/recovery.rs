@@ -16,6 +16,8 @@ use crate::messages::InterruptType;
 use crate::platform::Platform;
 use crate::transport::{DeviceStatus, Transport, add_status};
 
+/// How often a reset that takes time is looked at.
+const RESET_LOOK: Duration = Duration::from_millis(10);
 /// How long a device may go without an answer before it is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Tries in a row, for a device that answers and breaks again each time.
@@ -56,6 +58,8 @@ enum State {
     /// The reset was written, and is not finished.
     Resetting {
         until: Instant,
+        /// When it is looked at again.
+        look: Instant,
     },
     /// Lines are restored one after the other; `done` of them are.
     Restoring {
@@ -116,7 +120,8 @@ impl Health {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Pausing { until } | State::Resetting { until } => Some(until),
+            State::Pausing { until } => Some(until),
+            State::Resetting { look, .. } => Some(look),
             State::Running | State::Restoring { .. } | State::Failed => None,
         }
     }
@@ -148,7 +153,7 @@ impl<P: Platform> Core<'_, P> {
         self.statistics.resets = self.statistics.resets.wrapping_add(1);
         self.transport.set_status(DeviceStatus::empty());
         self.interrupt_cleared = true;
-        self.health.state = State::Resetting { until: now.after(RESET_TIME) };
+        self.health.state = State::Resetting { until: now.after(RESET_TIME), look: now };
         self.advance_recovery(now);
     }
 
@@ -169,7 +174,7 @@ impl<P: Platform> Core<'_, P> {
     pub(super) fn advance_recovery(&mut self, now: Instant) {
         match self.health.state {
             State::Pausing { until } if now >= until => self.begin_reset(now),
-            State::Resetting { until } => {
+            State::Resetting { until, .. } => {
                 if self.transport.status().is_empty() {
                     self.requests.device_was_reset();
                     self.lines.device_was_reset();
@@ -181,6 +186,8 @@ impl<P: Platform> Core<'_, P> {
                     }
                 } else if now >= until {
                     self.try_failed(now);
+                } else {
+                    self.health.state = State::Resetting { until, look: now.after(RESET_LOOK) };
                 }
             }
             State::Running | State::Pausing { .. } | State::Restoring { .. } | State::Failed => (),
@@ -281,7 +288,7 @@ impl<P: Platform> Core<'_, P> {
     }
 
     /// Counts a failure of the line, and gives the number in a row.
-    fn strike(&mut self, line_slot: u16) -> u8 {
+    pub(super) fn strike(&mut self, line_slot: u16) -> u8 {
         self.lines.get_mut(line_slot).map_or(0, |record| {
             record.strikes = record.strikes.saturating_add(1);
             record.strikes
