@@ -22,8 +22,8 @@ use crate::memory::translation::{Access, MapError, PAGE_SIZE};
 
 /// Room for the tree's contents. QEMU's are below 16 KiB.
 const TREE_ROOM: usize = 128 << 10;
-/// What a blob may claim as its size. QEMU's are 1 MiB, nearly all of it empty.
-const MAX_BLOB: usize = 2 << 20;
+/// What a blob may claim as its size. QEMU's are 1 MiB, nearly all of it empty, and twice that where it was given the tree.
+const MAX_BLOB: usize = 8 << 20;
 /// The least memory with which an application can be expected to work.
 const MIN_HEAP: u64 = 1 << 20;
 /// Banks of memory, the interrupt controller's parts, the console.

@@ -1,6 +1,6 @@
 //! Booting: every form of the image, on every kind of machine that it supports.
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use gpio_model::ratified;
 use hil::scene::{Scene, Setting};
 use vgpio::chip::Chip;
@@ -12,7 +12,6 @@ pub(crate) const CASES: &[Entry] = &[
     ("elf_and_raw_image_with_little_and_much_memory", Transports::Modern, forms_and_memory),
     ("other_machines", Transports::Modern, machines),
     ("without_a_gpio_device_it_says_so_and_fails", Transports::Modern, no_device),
-    ("a_damaged_tree_is_a_message_not_a_fault", Transports::Modern, damaged_tree),
 ];
 
 fn boots(setting: Setting, change: impl FnOnce(QemuCommand) -> QemuCommand) -> anyhow::Result<()> {
@@ -67,46 +66,4 @@ fn no_device(setting: Setting) -> anyhow::Result<()> {
     running.expect_exit(1)?;
     running.expect_line("there is no GPIO device on this machine")?;
     Ok(())
-}
-
-/// The tree that QEMU makes, with one property whose name is nowhere: QEMU, which also reads it, does not notice.
-fn damaged_tree(setting: Setting) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let (good, bad) = (folder.path().join("good.dtb"), folder.path().join("bad.dtb"));
-    let command = hil::scene::command(setting)?;
-    let machine = format!("{},dumpdtb={}", command.board.machine, good.display());
-    let dumped = std::process::Command::new(command.program.path())
-        .args(["-M", &machine, "-cpu", &command.board.cpu, "-nodefaults", "-display", "none"])
-        .output()?;
-    ensure!(dumped.status.success(), "QEMU does not dump its tree: {dumped:?}");
-    let mut tree = std::fs::read(&good)?;
-    let name = last_property_name(&tree).context("The tree has no properties")?;
-    tree.get_mut(name..name + 4).context("The tree is too short")?.copy_from_slice(&0x00ff_ffff_u32.to_be_bytes());
-    std::fs::write(&bad, &tree)?;
-    let scene = Scene::new(setting, Vec::new())?;
-    let mut running = scene.with_command(|command| command.arg("-dtb").arg(&bad)).start()?;
-    running.expect_line("device tree")?;
-    running.expect_exit(1)?;
-    running.expect_no_line("panic")?;
-    Ok(())
-}
-
-/// Where the structure block has the name of its last property (Devicetree Specification, 5.4).
-fn last_property_name(tree: &[u8]) -> Option<usize> {
-    let word = |at: usize| Some(u32::from_be_bytes(tree.get(at..at + 4)?.try_into().ok()?));
-    let mut at = usize::try_from(word(8)?).ok()?;
-    let mut last = None;
-    loop {
-        let token = at;
-        at += 4;
-        match word(token)? {
-            1 => at += (tree.get(at..)?.iter().position(|&byte| byte == 0)? + 1).next_multiple_of(4),
-            3 => {
-                last = Some(token + 8);
-                at += 8 + usize::try_from(word(token + 4)?).ok()?.next_multiple_of(4);
-            }
-            2 | 4 => (),
-            _ => return last,
-        }
-    }
 }

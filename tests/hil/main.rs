@@ -15,6 +15,7 @@ mod faults;
 mod image;
 mod peer;
 mod ratified;
+mod tree;
 mod wrong_arguments;
 
 use hil::scene::Setting;
@@ -37,8 +38,9 @@ const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64",
 
 fn main() {
     let mut trials = Vec::new();
-    let groups: [(&str, &[Entry]); 11] = [
+    let groups: [(&str, &[Entry]); 12] = [
         ("boot", boot::CASES),
+        ("tree", tree::CASES),
         ("image", image::CASES),
         ("ratified", ratified::CASES),
         ("draft", draft::CASES),

@@ -38,7 +38,7 @@
 _start:
     b       boot
     .word   0
-    .quad   0                   // text_offset: the image may lie at any multiple of 2 MiB, but see `wrong_address`
+    .quad   0x400000            // text_offset, from the start of memory; see `wrong_address`
     .quad   image_size
     .quad   0b0010              // flags: little endian, 4 KiB pages, near the start of memory
     .quad   0

@@ -20,8 +20,8 @@ use crate::platform;
 global_asm!(include_str!("boot.s"), start = sym start);
 
 /// Where the tree of a guest that was not told is: QEMU leaves it at the start of memory, below an ELF file, which lies
-/// 2 MiB further on.
-const UNTOLD_TREE_BELOW_IMAGE: u64 = 2 << 20;
+/// 4 MiB further on.
+const UNTOLD_TREE_BELOW_IMAGE: u64 = 4 << 20;
 
 /// The exception level at which the boot loader started the image.
 static ENTRY_LEVEL: AtomicU8 = AtomicU8::new(0);
