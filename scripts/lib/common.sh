@@ -3,6 +3,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # What set-up brings: unpacked packages, a sysroot, wrappers. Ignored by git, safe to delete.
+# shellcheck disable=SC2034 # Not every script that sources this needs it.
 tools=$root/.tools
 
 # Progress goes to standard error: standard output belongs to what a script was asked for.
