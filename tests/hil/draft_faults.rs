@@ -11,6 +11,7 @@ use vgpio::qemu::command::Presentation;
 use virtio_gpio::messages::draft::{HOST_LEVEL, Message, RequestType};
 use virtio_gpio::{LineId, Protocol};
 
+use crate::bad_answers::mute_line_is_tried_again;
 use crate::{Entry, Transports};
 
 pub(crate) const CASES: &[Entry] = &[
@@ -99,24 +100,7 @@ fn mute_line(setting: Setting) -> anyhow::Result<()> {
 }
 
 fn mute_from_the_start(setting: Setting) -> anyhow::Result<()> {
-    let mut running = scene(setting)?
-        .with_world(|world| {
-            world.chip_mut(0).context("no device")?.set_mute(LineId(0), true);
-            Ok(())
-        })?
-        .append("for=12s period=100ms timeout=200ms log=debug")
-        .start()?;
-    running.expect_line("WARN  gpio0:0 led0: The device did not answer in time; trying again")?;
-    running.expect_line("blink gpio0:1 led1 level=1")?;
-    running.expect_exit(1)?;
-    running.expect_line("ERROR gpio0:0 led0: never answered for")?;
-    // Between the tries, not only before them.
-    let tried = |line: &String| line.contains("gpio0:0 led0: The device did not answer in time; trying again");
-    let lines = running.console.lines();
-    let after_two = lines.iter().skip_while(|line| !tried(line)).skip(1).skip_while(|line| !tried(line));
-    let blinks = after_two.filter(|line| line.contains("blink gpio0:1 led1 level=1")).count();
-    ensure!(blinks > 0, "the other line does not blink between the tries:\n{}", running.text());
-    Ok(())
+    mute_line_is_tried_again(scene(setting)?)
 }
 
 fn mute_device(setting: Setting) -> anyhow::Result<()> {
