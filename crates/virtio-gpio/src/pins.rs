@@ -6,6 +6,29 @@
 //!
 //! A pin that is dropped releases its line without waiting for the device; `release` does the
 //! same and waits.
+//!
+//! An input cannot be driven:
+//!
+//! ```compile_fail,E0599
+//! fn misuse(mut pin: virtio_gpio::Input<'_>) {
+//!     let _ = pin.set(virtio_gpio::Level::High);
+//! }
+//! ```
+//!
+//! and an output cannot be watched, nor used on after it has become something else:
+//!
+//! ```compile_fail,E0599
+//! fn misuse(mut pin: virtio_gpio::Output<'_>) {
+//!     let _ = pin.watch(virtio_gpio::InterruptType::BothEdges);
+//! }
+//! ```
+//!
+//! ```compile_fail,E0382
+//! fn misuse(mut pin: virtio_gpio::Output<'_>) {
+//!     let input = pin.into_input();
+//!     let _ = pin.set(virtio_gpio::Level::High);
+//! }
+//! ```
 
 use core::fmt;
 
