@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_the_protocols_forbid_are_refused() {
+    fn v4_b3_names_that_the_protocols_forbid_are_refused() {
         assert_eq!(Names::new(&["a", "b", "a"]), Err(NamesError::Duplicate("a".to_owned())));
         assert_eq!(Names::new(&["a\0b"]), Err(NamesError::NotPrintable("a\0b".to_owned())));
         assert_eq!(Names::new(&["\u{e9}"]), Err(NamesError::NotPrintable("\u{e9}".to_owned())));

@@ -150,7 +150,7 @@ fn v7_direction_none_hands_the_pair_back() {
 }
 
 #[test]
-fn v8_edge_is_latched_while_masked() {
+fn v8_b11_b12_b16_edge_is_latched_while_masked() {
     let mut device = device();
     input(&mut device, 0, RISING);
     drive(&mut device, 0, Level::High);

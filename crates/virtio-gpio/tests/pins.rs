@@ -131,7 +131,7 @@ fn many_requests_can_be_under_way_and_take_one_notification() {
 
 /// A6 of the fault catalogue: lines may be answered in any order (5.18.6).
 #[test]
-fn a6_answers_in_another_order_reach_their_owners() {
+fn v6_a6_answers_in_another_order_reach_their_owners() {
     let machine = ratified();
     with_chip(&machine, |chip| {
         let (mut a, mut b) = (output(chip, 0, Low), output(chip, 1, Low));
