@@ -1,5 +1,6 @@
 //! A device process that is not ours: rust-vmm's `vhost-device-gpio`.
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,16 @@ use vgpio::qemu::command::Presentation;
 use crate::{Entry, Transports};
 
 pub(crate) const CASES: &[Entry] = &[("vhost_device_gpio_of_rust_vmm", Transports::Both, peer)];
+
+/// Where `scripts/setup --only peer` puts it.
+fn program() -> PathBuf {
+    vgpio::qemu::board::project().join(".tools/peer/bin/vhost-device-gpio")
+}
+
+/// Whether there is a peer. The tests count as ignored otherwise.
+pub(crate) fn is_there() -> bool {
+    program().is_file()
+}
 
 /// A process that ends with the test.
 struct Peer(Child);
@@ -24,11 +35,7 @@ impl Drop for Peer {
 
 /// Four lines, wired in pairs: line 1 sees what line 0 drives, line 3 what line 2 does.
 fn peer(setting: Setting) -> anyhow::Result<()> {
-    let program = vgpio::qemu::board::project().join(".tools/peer/bin/vhost-device-gpio");
-    if !program.is_file() {
-        eprintln!("left out: there is no {}; scripts/setup --only peer builds it", program.display());
-        return Ok(());
-    }
+    let program = program();
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("peer");
     let _peer = Peer(
