@@ -609,3 +609,19 @@ fn a_wrong_answer_while_restoring_is_asked_for_again() {
         });
     }
 }
+
+/// The reset takes the reason of an interrupt that is pending away; that one interrupt is nothing to wonder at.
+#[test]
+fn an_interrupt_that_the_reset_has_overtaken_is_no_oddity() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let _led = output(chip, 0, Low);
+        machine.need_reset();
+        machine.advance(chip, ms(10));
+        assert_eq!(notices(chip), [Notice::Resetting(Fault::NeedsReset), Notice::Recovered]);
+        assert!(!chip.handle_interrupt());
+        assert_eq!(notices(chip), []);
+        assert!(!chip.handle_interrupt());
+        assert_eq!(notices(chip).len(), 1, "the next one is");
+    });
+}
