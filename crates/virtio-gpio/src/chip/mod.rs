@@ -4,6 +4,7 @@
 //! it: inside, nothing ever waits. So every function here may be called from main code and from interrupt handlers.
 
 pub(crate) mod core;
+mod edges;
 pub(crate) mod events;
 pub(crate) mod layout;
 pub(crate) mod lines;

@@ -1,0 +1,312 @@
+//! From what the device reports to the events that the application gets: event buffers and their arming, the level that
+//! tells which edge it was, and the draft's level messages.
+
+use core::time::Duration;
+
+use super::core::{Core, bus};
+use super::events::{Event, Trigger};
+use super::lines::{LineSlot, Rearm};
+use super::requests::Owner;
+use crate::clock::Instant;
+use crate::dialect::{Oddity, Operation, Value};
+use crate::error::Error;
+use crate::identify::Protocol;
+use crate::messages::{InterruptType, Level, LineId};
+use crate::platform::Platform;
+use crate::queue::Bus;
+
+/// Empty events in a row that are answered at once; later ones after a pause.
+const EMPTY_EVENTS_AT_ONCE: u8 = 3;
+/// The first pause, and how often it doubles.
+const EMPTY_EVENT_PAUSE: Duration = Duration::from_millis(10);
+const EMPTY_EVENT_DOUBLINGS: u8 = 6;
+
+impl<P: Platform> Core<'_, P> {
+    /// Takes an event. Lines that waited for its room are armed again by that, and what a drain left is taken where
+    /// there is no other event: nobody else may look for long.
+    pub(super) fn next_event(&mut self, now: Instant) -> Option<Event> {
+        if self.events.is_empty() && self.drain_cut && self.health.has_live_device() {
+            self.drain(now);
+            self.finish_round(now);
+        }
+        let was_full = self.events.room() == 0;
+        let event = self.events.pop()?;
+        if was_full {
+            self.finish_round(now);
+        }
+        Some(event)
+    }
+
+    pub(super) fn deliver(&mut self, line_slot: u16, trigger: Trigger, after_reset: bool, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        record.count = record.count.saturating_add(1);
+        let event = Event {
+            line: record.line,
+            trigger,
+            count: record.count,
+            assumed: record.last_is_assumed,
+            after_reset,
+            at: now,
+        };
+        if self.events.push(event) {
+            self.statistics.events = self.statistics.events.wrapping_add(1);
+        } else {
+            self.statistics.dropped_events = self.statistics.dropped_events.wrapping_add(1);
+        }
+    }
+
+    /// The ratified protocol: an event buffer came back (VIRTIO 1.2, 5.18.7).
+    pub(super) fn event_returned(&mut self, line_slot: u16, interrupt: bool, now: Instant) {
+        self.lines.event_returned(line_slot);
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        let line = record.line;
+        if !record.watched() {
+            if interrupt {
+                self.odd(Oddity::StaleEvent(line));
+            }
+            return;
+        }
+        if !interrupt {
+            // A device may return a buffer that was queued in the wrong moment. One that always does is slowed down.
+            record.empty_events = record.empty_events.saturating_add(1);
+            let surplus = record.empty_events.saturating_sub(EMPTY_EVENTS_AT_ONCE);
+            record.rearm = if surplus == 0 {
+                Rearm::Soon
+            } else {
+                let doublings = surplus.saturating_sub(1).min(EMPTY_EVENT_DOUBLINGS);
+                Rearm::At(now.after(EMPTY_EVENT_PAUSE.saturating_mul(1 << doublings)))
+            };
+            self.odd(Oddity::EmptyEvent(line));
+            self.serve_line(line_slot, now);
+            return;
+        }
+        record.empty_events = 0;
+        match record.interrupt {
+            InterruptType::RisingEdge | InterruptType::FallingEdge => {
+                let level = Level::from(record.interrupt == InterruptType::RisingEdge);
+                record.last = Some(level);
+                record.rearm = Rearm::Soon;
+                self.deliver(line_slot, Trigger::edge_to(level), false, now);
+            }
+            InterruptType::BothEdges => {
+                // The event does not say which edge it was: the level is asked for, while the line is armed again.
+                record.pending = record.pending.saturating_add(1);
+                record.rearm = Rearm::Soon;
+            }
+            InterruptType::HighLevel => self.deliver(line_slot, Trigger::High, false, now),
+            InterruptType::LowLevel => self.deliver(line_slot, Trigger::Low, false, now),
+            InterruptType::None => (),
+        }
+        self.serve_line(line_slot, now);
+    }
+
+    /// Serves every line that owes something.
+    pub(super) fn serve_lines(&mut self, now: Instant) {
+        self.line_work = false;
+        for line_slot in 0..u16::try_from(self.lines.capacity()).unwrap_or(u16::MAX) {
+            self.serve_line(line_slot, now);
+        }
+    }
+
+    /// Ends the use of a line without waiting. What cannot be sent at once is sent when there is a free request slot.
+    pub(super) fn forget(&mut self, line_slot: u16, now: Instant) {
+        self.lines.leave(line_slot);
+        self.serve_leaving(line_slot, now);
+        self.notify();
+    }
+
+    /// Sends the messages that end the use of a line; their answers are nobody's. A reset makes them needless, and a
+    /// line or a device that was given up would not answer.
+    pub(super) fn serve_leaving(&mut self, line_slot: u16, now: Instant) {
+        while let Some(record) = self.lines.get_mut(line_slot)
+            && !record.lost
+            && !self.health.has_failed()
+            && let Some(operation) = record.owed_at_end()
+        {
+            if !self.health.is_running() || self.request(line_slot, operation, Owner::Nobody, now).is_err() {
+                self.line_work = true;
+                return;
+            }
+            if let Some(record) = self.lines.get_mut(line_slot) {
+                record.told_at_end(operation);
+            }
+        }
+        self.lines.release(line_slot);
+    }
+
+    /// Queues a line's event buffer again and asks for its level, where that is owed and possible.
+    pub(super) fn serve_line(&mut self, line_slot: u16, now: Instant) {
+        let Some(record) = self.lines.get(line_slot).copied() else { return };
+        if record.leaving() {
+            self.serve_leaving(line_slot, now);
+            return;
+        }
+        self.correct(line_slot, now);
+        if !record.watched() || !record.enabled {
+            return;
+        }
+        if (record.pending > 0 || record.owes_level) && !record.asking {
+            self.ask_level(line_slot, now);
+        }
+        let due = match record.rearm {
+            Rearm::No => return,
+            Rearm::Soon => true,
+            Rearm::At(at) => now >= at,
+        };
+        let armed =
+            due && self.events.room() > 0 && (record.armed || self.dialect.arm(bus!(self), line_slot, record.line));
+        if armed && let Some(record) = self.lines.get_mut(line_slot) {
+            record.armed = true;
+            record.rearm = Rearm::No;
+        } else {
+            self.line_work = true;
+        }
+    }
+
+    /// Asks for the level of a line; the answer is worth an event or more. Without a free request slot it stays owed.
+    pub(super) fn ask_level(&mut self, line_slot: u16, now: Instant) {
+        let asked = self.request(line_slot, Operation::GetValue, Owner::EventLevel, now).is_ok();
+        if let Some(record) = self.lines.get_mut(line_slot) {
+            record.asking = asked;
+            record.owes_level = !asked;
+        }
+        self.line_work |= !asked;
+    }
+
+    /// The level that an event made us ask for.
+    ///
+    /// For both edges, each event is one edge, and from a known level the first edge can only lead away from it: so
+    /// events alternate, even where the line is back already when the level is read. Where the level then read does
+    /// not fit, edges were merged by the device; it is asked once more, and if no event explains the difference until
+    /// then, the missing edge is delivered too.
+    pub(super) fn level_answered(&mut self, line_slot: u16, result: Result<Value, Error>, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        record.asking = false;
+        let events = core::mem::take(&mut record.pending);
+        let after_reset = core::mem::take(&mut record.after_reset);
+        if !record.watched() {
+            return;
+        }
+        let read = match result {
+            Ok(Value::Level(level)) => Some(level),
+            _ => None,
+        };
+        match record.interrupt {
+            InterruptType::HighLevel | InterruptType::LowLevel => {
+                if let Some(level) = read {
+                    self.level_seen(line_slot, level, now);
+                }
+                return;
+            }
+            InterruptType::BothEdges => (),
+            InterruptType::RisingEdge | InterruptType::FallingEdge | InterruptType::None => {
+                if let Some(level) = read {
+                    self.settle(line_slot, level, after_reset, now);
+                }
+                return;
+            }
+        }
+        let known = if record.last_is_assumed { None } else { record.last };
+        // Without a level from before, the one read now says how the edges must have begun.
+        let begin = known.or(read.map(|level| if events % 2 == 0 { level } else { level.toggled() }));
+        record.last_is_assumed = begin.is_none();
+        // A device that never tells the level: that there were edges is certain, so they are delivered, and alternate.
+        let mut level = begin.or(record.last).unwrap_or(Level::Low);
+        for _ in 0..events {
+            level = level.toggled();
+            self.deliver(line_slot, Trigger::edge_to(level), false, now);
+        }
+        if let Some(record) = self.lines.get_mut(line_slot) {
+            record.last = Some(level);
+        }
+        match read {
+            Some(read) if read != level && events > 0 => self.ask_level(line_slot, now),
+            Some(read) => self.settle(line_slot, read, after_reset, now),
+            None => (),
+        }
+    }
+
+    /// Delivers the edge between the last known level and this one, if there is one and it is wanted.
+    pub(super) fn settle(&mut self, line_slot: u16, level: Level, after_reset: bool, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        let before = record.last.replace(level);
+        let wanted = match record.interrupt {
+            InterruptType::RisingEdge => level == Level::High,
+            InterruptType::FallingEdge => level == Level::Low,
+            kind => kind == InterruptType::BothEdges,
+        };
+        if wanted && before.is_some_and(|before| before != level) {
+            self.deliver(line_slot, Trigger::edge_to(level), after_reset, now);
+        }
+    }
+
+    /// The draft: the device reports every level, and the driver makes of it what was asked for.
+    pub(super) fn level_changed(&mut self, line: LineId, level: Level, now: Instant) {
+        let found = self.lines.find(line);
+        if let Some(record) = found.and_then(|slot| self.lines.get_mut(slot)) {
+            record.note_level(level);
+        }
+        let watched = found.filter(|&slot| self.lines.get(slot).is_some_and(LineSlot::watched));
+        let Some(line_slot) = watched else {
+            self.odd(Oddity::UnwatchedLevel(line));
+            return;
+        };
+        if self.lines.get(line_slot).is_some_and(|record| record.interrupt.is_level()) {
+            self.level_seen(line_slot, level, now);
+        } else {
+            self.settle(line_slot, level, false, now);
+        }
+    }
+
+    /// The draft: a level-triggered line has this level. It is delivered once, until the application unmasks the line.
+    pub(super) fn level_seen(&mut self, line_slot: u16, level: Level, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        record.last = Some(level);
+        let trigger = match (record.interrupt, level) {
+            (InterruptType::HighLevel, Level::High) => Trigger::High,
+            (InterruptType::LowLevel, Level::Low) => Trigger::Low,
+            _ => return,
+        };
+        if self.dialect.protocol() == Protocol::Draft && core::mem::take(&mut record.armed) {
+            self.deliver(line_slot, trigger, false, now);
+        }
+    }
+
+    /// Lets a level-triggered line fire again.
+    pub(super) fn unmask(&mut self, line_slot: u16, now: Instant) {
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
+        if !record.watched() || !record.interrupt.is_level() || record.armed {
+            return;
+        }
+        record.rearm = Rearm::Soon;
+        self.line_work = true;
+        if self.dialect.protocol() == Protocol::Draft && !record.asking && self.health.is_running() {
+            // Nobody but the level itself says whether it is active now. After a reset the level is asked for anyway.
+            record.armed = true;
+            record.rearm = Rearm::No;
+            self.ask_level(line_slot, now);
+        }
+    }
+
+    /// The first look at a line that is now watched. A level-triggered line of the draft fires by the level that was
+    /// just read; all others wait for the device.
+    pub(super) fn start_watching(&mut self, line_slot: u16, now: Instant) {
+        self.serve_line(line_slot, now);
+        let level_triggered = self.lines.get(line_slot).filter(|record| record.interrupt.is_level());
+        if let Some(level) = level_triggered.and_then(|record| record.last) {
+            self.level_seen(line_slot, level, now);
+        }
+        self.notify();
+    }
+
+    /// Whether a line's level is being asked for.
+    pub(super) fn has_event_under_way(&self) -> bool {
+        let asks = |slot: &LineSlot| slot.watched() && (slot.asking || slot.pending > 0);
+        self.health.is_running() && self.lines.iter().any(|(_, slot)| asks(slot))
+    }
+
+    /// How many lines hold or are owed a buffer of the event queue.
+    pub(super) fn watched_lines(&self) -> usize {
+        self.lines.iter().filter(|(_, slot)| slot.armed || slot.watched()).count()
+    }
+}
