@@ -358,7 +358,8 @@ fn b6_an_interrupt_storm_does_not_stop_the_work() {
             led.set((round % 2 == 0).into()).unwrap();
             machine.pump(chip);
         }
-        assert_eq!(chip.statistics().oddities, 100_000);
+        // After each real interrupt, one without a reason is ordinary: what it was for was acknowledged with the first.
+        assert_eq!(chip.statistics().oddities, 99_000);
         assert!(notices(chip).len() <= 16, "ever more rarely");
     });
 }

@@ -223,6 +223,9 @@ impl<'a, P: Platform> Core<'a, P> {
     pub(super) fn handle_interrupt(&mut self, now: Instant) -> bool {
         let raised = self.acknowledge_and_drain(now);
         if raised {
+            // What came between the interrupt and its acknowledgement was acknowledged with it, though the interrupt
+            // controller may have noted it as another one.
+            self.interrupt_cleared = true;
             self.statistics.interrupts = self.statistics.interrupts.wrapping_add(1);
         } else if !::core::mem::take(&mut self.interrupt_cleared) {
             self.odd(Oddity::SpuriousInterrupt);
