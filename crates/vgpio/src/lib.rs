@@ -1,7 +1,7 @@
 //! Simulated virtio GPIO devices for stock QEMU.
 //!
 //! A [`world::World`] has devices ([`chip::Chip`]), wires between their lines, and buttons that press themselves. The
-//! [`server`] puts each device behind a vhost-user socket, where QEMU presents it to a guest. What happens is kept by
+//! [`server`] puts each device behind a vhost-user socket, where QEMU presents it to a guest ([`vhost`]). What happens is kept by
 //! [`record::Sink`]s: as a waveform, as counts, or as a list that a test looks at. [`qemu`] starts QEMU with a guest.
 #![forbid(unsafe_code)]
 
@@ -10,5 +10,5 @@ pub mod fault;
 pub mod qemu;
 pub mod record;
 pub mod server;
-mod vhost;
+pub mod vhost;
 pub mod world;

@@ -10,21 +10,16 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ::vhost::vhost_user::{BackendReqHandler, Error as VhostError};
 use anyhow::{Context, bail, ensure};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
-use vhost::vhost_user::{BackendReqHandler, Error as VhostError};
 
-use crate::vhost::frontend::Frontend;
-use crate::vhost::queues::Queues;
-use crate::vhost::ring::Ring;
+use crate::vhost::{self, Frontend, Session};
 use crate::world::World;
-
-/// Chains that are taken from the queues before the thread looks after anything else again.
-const STEPS_AT_ONCE: usize = 4096;
 
 /// What the server's thread is asked to do.
 type Errand = Box<dyn FnOnce(&mut World, Duration) -> Next + Send>;
@@ -201,7 +196,7 @@ impl Drop for Handle {
 struct Port {
     path: PathBuf,
     listener: UnixListener,
-    session: Option<Session>,
+    connection: Option<Connection>,
     /// Whether a front end was here and has gone.
     served: bool,
 }
@@ -210,7 +205,7 @@ impl Port {
     fn new(path: &Path) -> anyhow::Result<Self> {
         let listener = bind(path)?;
         listener.set_nonblocking(true).with_context(|| format!("Cannot use the socket {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), listener, session: None, served: false })
+        Ok(Self { path: path.to_owned(), listener, connection: None, served: false })
     }
 }
 
@@ -236,24 +231,18 @@ fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     UnixListener::bind(path).with_context(|| format!("Cannot listen on the socket {shown}"))
 }
 
-/// One connection of a front end.
-struct Session {
+/// A front end that is here.
+struct Connection {
     requests: BackendReqHandler<Mutex<Frontend>>,
-    /// The same connection, to wait for.
-    connection: UnixStream,
-    frontend: Arc<Mutex<Frontend>>,
-    queues: Queues,
+    /// What to wait for.
+    stream: UnixStream,
+    session: Session,
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("frontend", &self.frontend).finish_non_exhaustive()
+        f.debug_struct("Connection").field("session", &self.session).finish_non_exhaustive()
     }
-}
-
-fn lock(frontend: &Mutex<Frontend>) -> MutexGuard<'_, Frontend> {
-    // One thread uses it: it is never poisoned.
-    frontend.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the thread can be woken by.
@@ -281,7 +270,7 @@ impl Server {
             self.world.advance(self.clock.elapsed());
             self.world.settle(self.clock.elapsed());
             let busy = self.serve();
-            if !self.persistent && self.ports.iter().all(|port| port.served && port.session.is_none()) {
+            if !self.persistent && self.ports.iter().all(|port| port.served && port.connection.is_none()) {
                 break;
             }
             let ready = match self.wait(busy) {
@@ -305,15 +294,18 @@ impl Server {
         } else {
             self.world.next_due().map(|due| due.saturating_sub(self.clock.elapsed()))
         };
-        let guards: Vec<_> =
-            self.ports.iter().map(|port| port.session.as_ref().map(|session| lock(&session.frontend))).collect();
+        let guards: Vec<_> = self
+            .ports
+            .iter()
+            .map(|port| port.connection.as_ref().map(|connection| connection.session.frontend()))
+            .collect();
         let mut sources: Vec<(Source, BorrowedFd<'_>)> = vec![(Source::Errands, self.wake.as_fd())];
         for (number, (port, frontend)) in self.ports.iter().zip(&guards).enumerate() {
-            let (Some(session), Some(frontend)) = (&port.session, frontend) else {
+            let (Some(connection), Some(frontend)) = (&port.connection, frontend) else {
                 sources.push((Source::Listener(number), port.listener.as_fd()));
                 continue;
             };
-            sources.push((Source::Connection(number), session.connection.as_fd()));
+            sources.push((Source::Connection(number), connection.stream.as_fd()));
             for (ring, state) in frontend.rings.iter().enumerate().filter(|(_, state)| state.is_running()) {
                 if let Some(kick) = &state.kick {
                     sources.push((Source::Kick { port: number, ring }, kick.as_fd()));
@@ -336,8 +328,8 @@ impl Server {
             Source::Listener(port) => self.accept(port),
             Source::Connection(port) => self.handle_message(port),
             Source::Kick { port, ring } => {
-                if let Some(session) = self.ports.get(port).and_then(|port| port.session.as_ref())
-                    && let Some(ring) = lock(&session.frontend).rings.get_mut(ring)
+                if let Some(connection) = self.ports.get(port).and_then(|port| port.connection.as_ref())
+                    && let Some(ring) = connection.session.frontend().rings.get_mut(ring)
                 {
                     ring.drain_kick();
                 }
@@ -361,19 +353,18 @@ impl Server {
 
     fn accept(&mut self, number: usize) {
         let (Some(port), Some(chip)) = (self.ports.get_mut(number), self.world.chips().get(number)) else { return };
-        let attempt = || -> anyhow::Result<Session> {
+        let attempt = || -> anyhow::Result<Connection> {
             let (stream, _) = port.listener.accept()?;
             stream.set_nonblocking(false)?;
-            let connection = stream.try_clone()?;
-            let frontend = Arc::new(Mutex::new(Frontend::new(chip)?));
-            let requests = BackendReqHandler::from_stream(stream, Arc::clone(&frontend));
-            Ok(Session { requests, connection, frontend, queues: Queues::new() })
+            let session = Session::new(chip)?;
+            let requests = BackendReqHandler::from_stream(stream.try_clone()?, session.share_frontend());
+            Ok(Connection { requests, stream, session })
         };
         match attempt() {
-            Ok(session) => {
+            Ok(connection) => {
                 log::debug!("{}: a front end is here", port.path.display());
                 self.connected.store(true, Ordering::Relaxed);
-                port.session = Some(session);
+                port.connection = Some(connection);
             }
             Err(error) => log::warn!("{}: cannot accept a front end: {error:#}", port.path.display()),
         }
@@ -381,83 +372,24 @@ impl Server {
 
     fn handle_message(&mut self, number: usize) {
         let Some(port) = self.ports.get_mut(number) else { return };
-        let Some(session) = &mut port.session else { return };
-        let Err(error) = session.requests.handle_request() else { return };
+        let Some(connection) = &mut port.connection else { return };
+        let Err(error) = connection.requests.handle_request() else { return };
         match error {
             VhostError::Disconnected | VhostError::PartialMessage | VhostError::SocketBroken(_) => {
                 log::debug!("{}: the front end has gone", port.path.display());
             }
             error => log::error!("{}: the front end is shut out: {error}", port.path.display()),
         }
-        port.session = None;
+        port.connection = None;
         port.served = true;
     }
 
     /// Looks at all queues until there is nothing to do, or until it was enough for now: then it returns true.
     fn serve(&mut self) -> bool {
-        let mut steps = 0;
-        loop {
-            let before = steps;
-            self.step_all(&mut steps);
-            if steps == before && self.listen_all() {
-                // Some buffers came before their drivers could hear that they shall tell.
-                self.step_all(&mut steps);
-            }
-            self.deliver_all();
-            if steps == before || steps >= STEPS_AT_ONCE {
-                return steps >= STEPS_AT_ONCE;
-            }
-        }
-    }
-
-    /// Takes what the drivers have sent, chain by chain.
-    fn step_all(&mut self, steps: &mut usize) {
-        for (number, port) in self.ports.iter_mut().enumerate() {
-            let Some(session) = &mut port.session else { continue };
-            let mut frontend = lock(&session.frontend);
-            while let Some(chip) = self.world.chip_mut(number).filter(|chip| !chip.is_stalled()) {
-                if frontend.stopped && frontend.rings.iter().any(Ring::is_running) {
-                    frontend.stopped = false;
-                    if frontend.is_fresh() {
-                        session.queues.clear();
-                        chip.begin(frontend.features());
-                    }
-                }
-                if *steps >= STEPS_AT_ONCE || !session.queues.step(&mut frontend, chip) {
-                    break;
-                }
-                *steps = steps.saturating_add(1);
-                self.world.settle(self.clock.elapsed());
-            }
-        }
-        self.world.settle(self.clock.elapsed());
-    }
-
-    /// Hands out what the devices have for their drivers, and tells the drivers.
-    fn deliver_all(&mut self) {
-        for (number, port) in self.ports.iter_mut().enumerate() {
-            let Some(session) = &mut port.session else { continue };
-            let Some(chip) = self.world.chip_mut(number).filter(|chip| !chip.is_stalled()) else { continue };
-            let mut frontend = lock(&session.frontend);
-            session.queues.deliver(&mut frontend, chip);
-            let Frontend { memory, rings, .. } = &mut *frontend;
-            for ring in rings {
-                ring.announce(memory);
-            }
-        }
-        self.world.settle(self.clock.elapsed());
-    }
-
-    /// Asks the drivers to tell of new buffers. Returns whether there are some already.
-    fn listen_all(&mut self) -> bool {
-        let mut more = false;
-        for port in &mut self.ports {
-            let Some(session) = &mut port.session else { continue };
-            let Frontend { memory, rings, .. } = &mut *lock(&session.frontend);
-            for ring in rings {
-                more |= ring.listen(memory);
-            }
-        }
-        more
+        let Self { world, ports, clock, .. } = self;
+        let sessions = ports.iter_mut().enumerate();
+        let mut sessions: Vec<_> =
+            sessions.filter_map(|(number, port)| Some((number, &mut port.connection.as_mut()?.session))).collect();
+        vhost::serve(world, &mut sessions, || clock.elapsed())
     }
 }

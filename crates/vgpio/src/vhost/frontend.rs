@@ -31,7 +31,7 @@ struct Mapping {
 
 /// The state of one connection.
 #[derive(Debug)]
-pub(crate) struct Frontend {
+pub struct Frontend {
     offered_features: u64,
     config_space: Vec<u8>,
     features: u64,
