@@ -7,7 +7,7 @@ use super::ring::Chain;
 /// Reads the device-readable bytes, `limit` of them at most.
 pub(crate) fn read(memory: &GuestMemoryMmap, chain: &Chain<'_>, bytes: &mut Vec<u8>, limit: usize) {
     bytes.clear();
-    for descriptor in chain.clone().readable() {
+    for descriptor in chain.readable() {
         let begin = bytes.len();
         let length = length(descriptor.len()).min(limit.saturating_sub(begin));
         bytes.resize(begin.saturating_add(length), 0);
@@ -22,18 +22,18 @@ pub(crate) fn read(memory: &GuestMemoryMmap, chain: &Chain<'_>, bytes: &mut Vec<
 
 /// The number of device-writable bytes.
 pub(crate) fn room(chain: &Chain<'_>) -> usize {
-    chain.clone().writable().fold(0, |room: usize, descriptor| room.saturating_add(length(descriptor.len())))
+    chain.writable().fold(0, |room: usize, descriptor| room.saturating_add(length(descriptor.len())))
 }
 
 /// Where the first device-writable byte is.
 pub(crate) fn first_writable(chain: &Chain<'_>) -> Option<GuestAddress> {
-    chain.clone().writable().find(|descriptor| descriptor.len() > 0).map(|descriptor| descriptor.addr())
+    chain.writable().find(|descriptor| descriptor.len() > 0).map(|descriptor| descriptor.addr())
 }
 
 /// Writes as many bytes as there is room for, and returns their number.
 pub(crate) fn write(memory: &GuestMemoryMmap, chain: &Chain<'_>, bytes: &[u8]) -> usize {
     let mut written = 0usize;
-    for descriptor in chain.clone().writable() {
+    for descriptor in chain.writable() {
         let rest = bytes.get(written..).unwrap_or_default();
         let part = rest.get(..length(descriptor.len())).unwrap_or(rest);
         if part.is_empty() {

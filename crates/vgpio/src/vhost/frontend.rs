@@ -15,7 +15,7 @@ use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRE
 use virtio_queue::QueueT;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestRegionMmap};
 
-use super::ring::{QUEUE_SIZE_MAX, Ring};
+use super::ring::Ring;
 use crate::chip::Chip;
 
 /// Both protocols have two queues.
@@ -81,20 +81,9 @@ impl Frontend {
         })
     }
 
-    /// Takes the addresses of a queue. `None` if they are not ones that a queue can have.
-    fn set_addresses(&mut self, index: u32, descriptor: u64, available: u64, used: u64) -> Option<()> {
-        let descriptor = self.guest_address(descriptor)?;
-        let available = self.guest_address(available)?;
-        let used = self.guest_address(used)?;
-        let memory = self.memory.clone();
-        let queue = &mut self.ring(index).ok()?.queue;
-        queue.try_set_desc_table_address(descriptor).ok()?;
-        queue.try_set_avail_ring_address(available).ok()?;
-        queue.try_set_used_ring_address(used).ok()?;
-        // The protocol carries the position in the available ring only.
-        let used = queue.used_idx(&memory, std::sync::atomic::Ordering::Relaxed).ok()?;
-        queue.set_next_used(used.0);
-        Some(())
+    fn guest_addresses(&self, frontend: [u64; 3]) -> Option<[GuestAddress; 3]> {
+        let [first, second, third] = frontend.map(|address| self.guest_address(address));
+        Some([first?, second?, third?])
     }
 }
 
@@ -155,11 +144,7 @@ impl VhostUserBackendReqHandlerMut for Frontend {
     }
 
     fn set_vring_num(&mut self, index: u32, num: u32) -> Result<()> {
-        let ring = self.ring(index)?;
-        match u16::try_from(num) {
-            Ok(size) if size <= QUEUE_SIZE_MAX && size.is_power_of_two() => ring.queue.set_size(size),
-            _ => log::warn!("The driver wants a queue of {num} descriptors: it is ignored"),
-        }
+        self.ring(index)?.set_size(num);
         Ok(())
     }
 
@@ -172,10 +157,9 @@ impl VhostUserBackendReqHandlerMut for Frontend {
         available: u64,
         _log: u64,
     ) -> Result<()> {
-        if self.set_addresses(index, descriptor, available, used).is_none() {
-            log::warn!("The driver puts queue {index} where none can be: it is ignored");
-            self.ring(index)?.queue.reset();
-        }
+        let place = self.guest_addresses([descriptor, available, used]);
+        let memory = self.memory.clone();
+        self.ring(index)?.set_place(place, &memory);
         Ok(())
     }
 

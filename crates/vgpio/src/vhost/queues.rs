@@ -5,6 +5,7 @@ use gpio_model::{Token, draft, ratified};
 use virtio_gpio::messages::LineId;
 use virtio_gpio::messages::draft::{Message, RECEIVE_QUEUE, TRANSMIT_QUEUE};
 use virtio_gpio::messages::ratified::{EVENT_QUEUE, EventRequest, EventStatus, REQUEST_QUEUE, RESPONSE_SIZE, Request};
+use virtio_queue::QueueT;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
 use super::buffers;
@@ -98,6 +99,9 @@ impl Queues {
             let written = buffers::write(memory, &chain, answer);
             let head = chain.head_index();
             match request.and_then(Request::line).filter(|line| faults.is_mute(*line)) {
+                Some(_) if self.withheld.len() >= usize::from(requests.queue.size()) => {
+                    requests.ignore("The driver lends more chains than its queue has descriptors");
+                }
                 Some(line) => self.withheld.push(Withheld { line, head, written }),
                 None => push_answer(requests, memory, head, written, fault),
             }

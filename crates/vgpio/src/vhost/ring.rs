@@ -1,10 +1,12 @@
 //! One virtqueue, seen from the device.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{Ordering, fence};
 
 use virtio_bindings::virtio_ring::VRING_AVAIL_F_NO_INTERRUPT;
+use virtio_queue::desc::split::Descriptor;
 use virtio_queue::{DescriptorChain, Queue, QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 
@@ -17,15 +19,47 @@ const USED_HEADER: u64 = 4;
 const USED_ELEMENT: u64 = 8;
 
 /// A chain of buffers that the driver lent.
-pub(crate) type Chain<'m> = DescriptorChain<&'m GuestMemoryMmap>;
+#[derive(Debug)]
+pub(crate) struct Chain<'m> {
+    descriptors: DescriptorChain<&'m GuestMemoryMmap>,
+    /// No chain has more descriptors than the queue (VIRTIO 1.2, 2.7.5.3.1). What goes on runs in a circle, which the
+    /// queue crate lets an indirect table do 65,535 times.
+    longest: usize,
+}
+
+impl Chain<'_> {
+    /// The number of the chain's first descriptor.
+    pub(crate) fn head_index(&self) -> u16 {
+        self.descriptors.head_index()
+    }
+
+    /// The device-readable buffers.
+    pub(crate) fn readable(&self) -> impl Iterator<Item = Descriptor> {
+        self.descriptors().filter(|descriptor| !descriptor.is_write_only())
+    }
+
+    /// The device-writable buffers.
+    pub(crate) fn writable(&self) -> impl Iterator<Item = Descriptor> {
+        self.descriptors().filter(Descriptor::is_write_only)
+    }
+
+    fn descriptors(&self) -> impl Iterator<Item = Descriptor> {
+        self.descriptors.clone().take(self.longest)
+    }
+}
 
 /// One virtqueue with its two event descriptors.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "the front end and the driver set each of them alone")]
 pub(crate) struct Ring {
     pub(crate) queue: Queue,
     pub(crate) kick: Option<File>,
     pub(crate) call: Option<File>,
     pub(crate) enabled: bool,
+    /// The driver chose a size that a queue can have.
+    has_size: bool,
+    /// The driver chose places that a queue can have.
+    has_place: bool,
     /// The driver broke the rules of the ring. It is not looked at before it is set up again.
     broken: bool,
     /// Used buffers that the driver was not told of.
@@ -35,12 +69,53 @@ pub(crate) struct Ring {
 impl Ring {
     pub(crate) fn new() -> Result<Self, virtio_queue::Error> {
         let queue = Queue::new(QUEUE_SIZE_MAX)?;
-        Ok(Self { queue, kick: None, call: None, enabled: false, broken: false, unannounced: false })
+        Ok(Self {
+            queue,
+            kick: None,
+            call: None,
+            enabled: false,
+            has_size: false,
+            has_place: false,
+            broken: false,
+            unannounced: false,
+        })
     }
 
     /// Whether the driver has set the queue up.
     pub(crate) fn is_set_up(&self) -> bool {
-        self.queue.ready() && !self.broken
+        self.queue.ready() && self.has_size && self.has_place && !self.broken
+    }
+
+    /// Takes the size of the queue. One that no queue can have makes the queue unfit for use: with another size the
+    /// device would write where the driver has something else.
+    pub(crate) fn set_size(&mut self, size: u32) {
+        let size = u16::try_from(size).ok().filter(|size| *size <= QUEUE_SIZE_MAX && size.is_power_of_two());
+        self.has_size = size.is_some();
+        if let Some(size) = size {
+            self.queue.set_size(size);
+        }
+    }
+
+    /// Takes the places of the queue's parts. Ones that no queue can have make it unfit for use.
+    pub(crate) fn set_place(&mut self, place: Option<[GuestAddress; 3]>, memory: &GuestMemoryMmap) {
+        self.has_place = place.and_then(|place| self.try_set_place(place, memory)).is_some();
+    }
+
+    fn try_set_place(&mut self, place: [GuestAddress; 3], memory: &GuestMemoryMmap) -> Option<()> {
+        let [descriptors, available, used] = place;
+        self.queue.try_set_desc_table_address(descriptors).ok()?;
+        self.queue.try_set_avail_ring_address(available).ok()?;
+        self.queue.try_set_used_ring_address(used).ok()?;
+        // vhost-user carries the position in the available ring only.
+        let used = self.queue.used_idx(memory, Ordering::Relaxed).ok()?;
+        self.queue.set_next_used(used.0);
+        Some(())
+    }
+
+    /// Does not look at the queue any more, until it is set up again.
+    pub(crate) fn ignore(&mut self, reason: impl fmt::Display) {
+        log::warn!("{reason}: the queue is ignored from now on");
+        self.broken = true;
     }
 
     /// Whether the device may look at the queue.
@@ -51,9 +126,11 @@ impl Ring {
     /// Lets the device look at the queue from now on, if it is fit for use.
     pub(crate) fn start(&mut self, memory: &GuestMemoryMmap) {
         self.queue.set_ready(true);
-        self.broken = !self.queue.is_valid(memory);
-        if self.broken {
-            log::warn!("The driver's queue does not lie in its memory: it is ignored");
+        self.broken = false;
+        if !self.has_size {
+            self.ignore("The driver chose a size that no queue can have");
+        } else if !self.has_place || !self.queue.is_valid(memory) {
+            self.ignore("The driver's queue does not lie in its memory");
         }
     }
 
@@ -75,11 +152,11 @@ impl Ring {
         if !self.is_running() {
             return None;
         }
+        let longest = self.queue.size().into();
         match self.queue.iter(memory) {
-            Ok(mut chains) => chains.next(),
+            Ok(mut chains) => chains.next().map(|descriptors| Chain { descriptors, longest }),
             Err(error) => {
-                log::warn!("The driver broke its available ring ({error}): the queue is ignored from now on");
-                self.broken = true;
+                self.ignore(format_args!("The driver broke its available ring ({error})"));
                 None
             }
         }

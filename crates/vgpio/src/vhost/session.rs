@@ -138,3 +138,149 @@ fn deliver_all(world: &mut World, sessions: &mut [(usize, &mut Session)], now: &
     }
     world.settle(now());
 }
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "helpers of tests fail like tests")]
+mod tests {
+    use std::fs::File;
+
+    use gpio_model::observe::Activity;
+    use gpio_model::{draft, ratified};
+    use rustix::fs::{MemfdFlags, memfd_create};
+    use vhost::vhost_user::VhostUserBackendReqHandlerMut;
+    use vhost::vhost_user::message::{VhostUserMemoryRegion, VhostUserVringAddrFlags};
+    use virtio_gpio::messages::LineId;
+    use vm_memory::{Bytes, FileOffset, GuestAddress, GuestMemoryMmap};
+
+    use super::*;
+    use crate::record::trace::Trace;
+
+    const SIZE: usize = 0x4000;
+    const QUEUE_SIZE: u16 = 16;
+    const STRIDE: u64 = 0x2000;
+    const AVAILABLE: u64 = 0x800;
+    const USED: u64 = 0xc00;
+    const BUFFER: u64 = 0x1000;
+    const NEXT: u16 = 1;
+    const WRITE: u16 = 2;
+    const INDIRECT: u16 = 4;
+
+    /// A session with a guest whose memory begins at address 0, where the front end has it, too.
+    struct Bench {
+        world: World,
+        session: Session,
+        memory: GuestMemoryMmap,
+    }
+
+    impl Bench {
+        fn new(chip: Chip) -> Self {
+            let file = File::from(memfd_create("guest", MemfdFlags::CLOEXEC).unwrap());
+            file.set_len(SIZE as u64).unwrap();
+            let region = VhostUserMemoryRegion::new(0, SIZE as u64, 0, 0);
+            let session = Session::new(&chip).unwrap();
+            session.frontend().set_mem_table(&[region], vec![file.try_clone().unwrap()], None).unwrap();
+            session.frontend().set_features(1 << 32 | 1).unwrap();
+            let range = (GuestAddress(0), SIZE, Some(FileOffset::new(file, 0)));
+            let memory = GuestMemoryMmap::from_ranges_with_files([range]).unwrap();
+            Self { world: World::new(vec![chip]), session, memory }
+        }
+
+        fn ratified() -> Self {
+            Self::new(Chip::ratified(vec![String::new(); 4], ratified::Options::default()).unwrap())
+        }
+
+        fn start(&self, queue: u32, size: u32, base: u64) {
+            let mut frontend = self.session.frontend();
+            frontend.set_vring_num(queue, size).unwrap();
+            frontend.set_vring_base(queue, 0).unwrap();
+            let flags = VhostUserVringAddrFlags::empty();
+            frontend.set_vring_addr(queue, flags, base, base + USED, base + AVAILABLE, 0).unwrap();
+            frontend.set_vring_kick(queue.try_into().unwrap(), None).unwrap();
+            frontend.set_vring_enable(queue, true).unwrap();
+        }
+
+        fn write_descriptor(&self, place: u64, address: u64, length: u32, flags: u16, next: u16) {
+            let words = [address, u64::from(length) | u64::from(flags) << 32 | u64::from(next) << 48];
+            self.memory.write_obj(words, GuestAddress(place)).unwrap();
+        }
+
+        /// Makes head 0 available again and again, until the index is this.
+        fn offer(&mut self, queue: u64, index: u16) {
+            self.memory.write_obj(index, GuestAddress(queue * STRIDE + AVAILABLE + 2)).unwrap();
+            assert!(!serve(&mut self.world, &mut [(0, &mut self.session)], || Duration::ZERO));
+        }
+
+        fn used(&self, queue: u64) -> u16 {
+            self.memory.read_obj(GuestAddress(queue * STRIDE + USED + 2)).unwrap()
+        }
+
+        /// Prepares `GET_DIRECTION` of line 0 as the chain with head 0.
+        fn prepare_request(&self) {
+            self.memory.write_slice(&[2, 0, 0, 0, 0, 0, 0, 0], GuestAddress(BUFFER)).unwrap();
+            self.write_descriptor(0, BUFFER, 8, NEXT, 1);
+            self.write_descriptor(16, BUFFER + 8, 2, WRITE, 0);
+        }
+    }
+
+    #[test]
+    fn queue_of_an_impossible_size_is_ignored_until_it_has_a_possible_one() {
+        let mut bench = Bench::ratified();
+        bench.prepare_request();
+        for size in [0, 3, 2048, 0x1_0010] {
+            bench.start(0, QUEUE_SIZE.into(), 0);
+            bench.start(0, size, 0);
+            bench.offer(0, 1);
+            assert_eq!(bench.used(0), 0, "a queue of {size}");
+        }
+        bench.start(0, QUEUE_SIZE.into(), 0);
+        bench.offer(0, 1);
+        assert_eq!(bench.used(0), 1);
+    }
+
+    #[test]
+    fn queue_without_a_place_writes_nowhere() {
+        let mut bench = Bench::new(Chip::draft(vec![String::new(); 4], draft::Options::default()).unwrap());
+        bench.memory.write_slice(&[0xaa; SIZE], GuestAddress(0)).unwrap();
+        for misplaced in [8, SIZE as u64, u64::MAX - 0xfff] {
+            bench.start(0, QUEUE_SIZE.into(), misplaced);
+            bench.start(1, QUEUE_SIZE.into(), misplaced);
+            assert!(!serve(&mut bench.world, &mut [(0, &mut bench.session)], || Duration::ZERO));
+            let mut bytes = [0; SIZE];
+            bench.memory.read_slice(&mut bytes, GuestAddress(0)).unwrap();
+            assert!(bytes.iter().all(|byte| *byte == 0xaa), "queues at {misplaced:#x}");
+        }
+    }
+
+    #[test]
+    fn chain_that_runs_in_a_circle_is_as_long_as_the_queue() {
+        let mut bench = Bench::ratified();
+        let trace = Trace::default();
+        bench.world.watch(trace.clone());
+        // The largest indirect table that there can be; its first descriptor is followed by itself.
+        bench.write_descriptor(STRIDE, STRIDE + BUFFER, 0xffff * 16, INDIRECT, 0);
+        bench.write_descriptor(STRIDE + BUFFER, STRIDE + BUFFER + 16, 1, NEXT | WRITE, 0);
+        bench.start(1, QUEUE_SIZE.into(), STRIDE);
+        bench.offer(1, 1);
+        assert_eq!(bench.used(1), 1);
+        let seen: Vec<_> = trace.records().into_iter().map(|record| record.activity).collect();
+        assert!(seen.contains(&Activity::Malformed { readable: 0, writable: QUEUE_SIZE.into() }), "{seen:?}");
+    }
+
+    #[test]
+    fn driver_that_lends_one_chain_again_and_again_is_ignored() {
+        let mut bench = Bench::ratified();
+        bench.prepare_request();
+        bench.start(0, QUEUE_SIZE.into(), 0);
+        bench.world.chip_mut(0).unwrap().set_mute(LineId(0), true);
+        bench.offer(0, QUEUE_SIZE);
+        bench.world.chip_mut(0).unwrap().set_mute(LineId(0), false);
+        bench.offer(0, QUEUE_SIZE);
+        assert_eq!(bench.used(0), QUEUE_SIZE, "late answers, as many as there are descriptors");
+        bench.world.chip_mut(0).unwrap().set_mute(LineId(0), true);
+        bench.offer(0, 2 * QUEUE_SIZE);
+        bench.offer(0, 2 * QUEUE_SIZE + 1);
+        bench.world.chip_mut(0).unwrap().set_mute(LineId(0), false);
+        bench.offer(0, 2 * QUEUE_SIZE + 2);
+        assert_eq!(bench.used(0), QUEUE_SIZE, "the queue is not looked at");
+    }
+}
