@@ -127,6 +127,9 @@ impl VhostUserBackendReqHandlerMut for Frontend {
     ) -> Result<Option<Vec<VhostUserMemoryRegionBase>>> {
         let mut mapped = Vec::new();
         for (region, file) in regions.iter().zip(files) {
+            if !lies_within(region, &file).map_err(Error::ReqHandlerError)? {
+                return Err(Error::InvalidParam);
+            }
             let guest = GuestAddress(region.guest_phys_addr);
             mapped.push(GuestRegionMmap::new(region.mmap_region(file)?, guest).ok_or(Error::InvalidParam)?);
         }
@@ -277,6 +280,14 @@ impl VhostUserBackendReqHandlerMut for Frontend {
     fn set_log_base(&mut self, _log: &VhostUserLog, _file: File) -> Result<()> {
         not_offered()
     }
+}
+
+/// Whether a region ends before its file does. Beyond the end of a file one can map, but an access to it is the end of
+/// the process. What is no ordinary file has no length to compare with.
+fn lies_within(region: &VhostUserMemoryRegion, file: &File) -> io::Result<bool> {
+    let metadata = file.metadata()?;
+    let end = region.mmap_offset.checked_add(region.memory_size);
+    Ok(!metadata.is_file() || end.is_some_and(|end| end <= metadata.len()))
 }
 
 /// The message belongs to a protocol feature that is not offered.

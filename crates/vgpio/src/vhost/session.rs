@@ -252,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn memory_beyond_the_end_of_its_file_is_refused() {
+        let bench = Bench::ratified();
+        let file = File::from(memfd_create("guest", MemfdFlags::CLOEXEC).unwrap());
+        file.set_len(SIZE as u64).unwrap();
+        for (size, offset) in
+            [(SIZE as u64 + 1, 0), (SIZE as u64, 0x1000), (0x1000, 1 << 40), (0x1000, u64::MAX - 0xfff)]
+        {
+            let region = VhostUserMemoryRegion::new(0, size, 0, offset);
+            let result = bench.session.frontend().set_mem_table(&[region], vec![file.try_clone().unwrap()], None);
+            assert!(result.is_err(), "{size:#x} bytes from {offset:#x} of a file of {SIZE:#x}");
+        }
+    }
+
+    #[test]
     fn chain_that_runs_in_a_circle_is_as_long_as_the_queue() {
         let mut bench = Bench::ratified();
         let trace = Trace::default();
