@@ -18,6 +18,9 @@ mod ratified;
 mod tree;
 mod wrong_arguments;
 
+use std::num::NonZero;
+use std::thread;
+
 use hil::scene::Setting;
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -33,6 +36,8 @@ enum Transports {
     Both,
     Modern,
 }
+
+const GUESTS_FOR_EACH_PROCESSOR: usize = 3;
 
 const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64", "qemu-virt-riscv64")];
 
@@ -68,5 +73,10 @@ fn main() {
             }
         }
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    let mut arguments = Arguments::from_args();
+    // A guest mostly waits: for its blink period, or for a device that does not answer. More of them than there are
+    // processors fill the time.
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    arguments.test_threads.get_or_insert(processors * GUESTS_FOR_EACH_PROCESSOR);
+    libtest_mimic::run(&arguments, trials).exit();
 }
