@@ -6,6 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 use log::{error, info, warn};
 use spin::Once;
@@ -13,11 +14,10 @@ use virtio_drivers::transport::DeviceType;
 use virtio_gpio::clock::{Clock, Instant};
 use virtio_gpio::transport::{MmioError, MmioTransport, Transport};
 use virtio_gpio::{
-    Chip, DescriptorSlot, EventSlot, Identified, LineId, LineSlot, Options, Parts, Platform, RequestSlot, SetupError,
-    Sizes, Storage, is_gpio_id,
+    Chip, DescriptorSlot, EventSlot, Identified, LineId, LineSlot, Options, Parts, Platform, Protocol, RequestSlot,
+    SetupError, Sizes, Storage, is_gpio_id,
 };
 
-use super::arguments::Arguments;
 use super::selection::{ChipFacts, LINES_IN_USE};
 use crate::platform::dma::{self, StaticDma};
 use crate::platform::interrupts;
@@ -38,7 +38,7 @@ const NAMES_SHOWN: usize = 16;
 
 /// The driver's seams, as this image fills them.
 #[derive(Debug)]
-pub(super) struct Image;
+pub struct Image;
 
 impl Platform for Image {
     type Transport = MmioTransport;
@@ -49,7 +49,7 @@ impl Platform for Image {
 
 /// The system's clock, which sleeps only once the chip's interrupt can end the sleep.
 #[derive(Debug)]
-pub(super) struct ChipClock(&'static AtomicBool);
+pub struct ChipClock(&'static AtomicBool);
 
 impl Clock for ChipClock {
     fn now(&self) -> Instant {
@@ -66,27 +66,37 @@ impl Clock for ChipClock {
 }
 
 /// A chip, which lives as long as the image.
-pub(super) type StaticChip = &'static Chip<'static, Image>;
+pub type StaticChip = &'static Chip<'static, Image>;
 
 /// All chips, for the interrupt handler.
 static CHIPS: Once<Vec<StaticChip>> = Once::new();
 
+/// What an application chooses about its chips.
+#[derive(Debug, Clone, Copy)]
+pub struct Wishes {
+    /// Deadline of one request.
+    pub timeout: Duration,
+    /// The protocol, where it is not to be found out.
+    pub protocol: Option<Protocol>,
+}
+
 /// What was found on the machine.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub struct Found {
     /// The chips, `gpio0` first.
-    pub(super) chips: &'static [StaticChip],
+    pub chips: &'static [StaticChip],
     /// Devices that say that they are GPIO devices and cannot be used.
-    pub(super) refused: usize,
+    pub refused: usize,
 }
 
 /// Looks at every virtio device of the machine and sets up the GPIO devices among them.
-pub(super) fn find(machine: &Machine, arguments: &Arguments) -> Found {
+/// To be called once: the devices belong to the chips from then on.
+pub fn find(machine: &Machine, wishes: Wishes) -> Found {
     let mut chips = Vec::new();
     let mut interrupts = Vec::new();
     let mut refused = machine.refused_nodes();
     for node in machine.virtio_nodes() {
-        match set_up(node, arguments) {
+        match set_up(node, wishes) {
             Ok(Some((chip, ready))) => {
                 describe(chips.len(), chip);
                 chips.push(chip);
@@ -122,7 +132,7 @@ fn on_interrupt(number: usize) {
 }
 
 /// Sets up the device of a slot, if it is a GPIO device.
-fn set_up(node: &VirtioMmio, arguments: &Arguments) -> Result<Option<(StaticChip, &'static AtomicBool)>, String> {
+fn set_up(node: &VirtioMmio, wishes: Wishes) -> Result<Option<(StaticChip, &'static AtomicBool)>, String> {
     let Some(base) = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(node.base)) else { return Ok(None) };
     // SAFETY: the platform has mapped the node's region as device memory for good and checked that it belongs to no
     // other device; each node is looked at once, here, and nothing else uses it.
@@ -138,7 +148,7 @@ fn set_up(node: &VirtioMmio, arguments: &Arguments) -> Result<Option<(StaticChip
         info!("virtio-mmio {:x}: {} (id {id}), {version}", node.base, device_name(id));
         return Ok(None);
     }
-    let device = match Identified::new(transport, &SystemClock, arguments.protocol) {
+    let device = match Identified::new(transport, &SystemClock, wishes.protocol) {
         Ok(device) => device,
         Err((SetupError::NotGpio(id), _)) => {
             info!("virtio-mmio {:x}: {} (id {id}), {version}", node.base, device_name(id));
@@ -154,17 +164,17 @@ fn set_up(node: &VirtioMmio, arguments: &Arguments) -> Result<Option<(StaticChip
         device.lines()
     );
     let ready: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
-    let chip = chip(device, arguments, ready).map_err(|error| alloc::format!("GPIO (id {id}) refused: {error}"))?;
+    let chip = chip(device, wishes, ready).map_err(|error| alloc::format!("GPIO (id {id}) refused: {error}"))?;
     Ok(Some((Box::leak(Box::new(chip)), ready)))
 }
 
 /// Finds memory for a chip and sets it up.
 fn chip(
     device: Identified<MmioTransport>,
-    arguments: &Arguments,
+    wishes: Wishes,
     ready: &'static AtomicBool,
 ) -> Result<Chip<'static, Image>, SetupError> {
-    let options = Options { timeout: arguments.timeout, event_queue_size: EVENT_QUEUE_SIZE, ..Options::default() };
+    let options = Options { timeout: wishes.timeout, event_queue_size: EVENT_QUEUE_SIZE, ..Options::default() };
     let lines = device.lines().min(LINES_IN_USE);
     let names_limit = usize::from(device.lines()).saturating_mul(NAME_LIMIT).min(NAMES_LIMIT);
     let sizes = Sizes::new(&device, &options, lines, names_limit, 1)?;

@@ -5,7 +5,7 @@
 
 mod arguments;
 mod blink;
-mod chips;
+pub mod chips;
 mod selection;
 mod tally;
 mod watch;
@@ -24,7 +24,7 @@ use crate::platform::{ExitCode, Machine};
 use crate::platform::time::{SystemClock, idle_until};
 use arguments::Arguments;
 use blink::Blinker;
-use chips::StaticChip;
+use chips::{StaticChip, Wishes};
 use selection::{ChipLine, Selection};
 use tally::{Tally, is_passing};
 use watch::Watcher;
@@ -60,7 +60,7 @@ fn run(machine: &Machine) -> Result<bool, String> {
     for word in &arguments.unknown {
         warn!("unknown boot argument \"{word}\" is ignored");
     }
-    let found = chips::find(machine, &arguments);
+    let found = chips::find(machine, Wishes { timeout: arguments.timeout, protocol: arguments.protocol });
     if found.chips.is_empty() {
         let hint = "start QEMU with one, for example: -chardev socket,id=gpio,path=SOCKET -device vhost-user-gpio-device,chardev=gpio";
         return Err(match found.refused {

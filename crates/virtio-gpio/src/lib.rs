@@ -131,7 +131,7 @@ mod queue;
 mod shared;
 pub mod transport;
 
-pub use chip::events::{Event, EventSlot, Notice, Statistics, Trigger};
+pub use chip::events::{Event, EventSlot, Notice, Resources, Statistics, Trigger};
 pub use chip::lines::LineSlot;
 pub use chip::requests::RequestSlot;
 pub use chip::{Chip, NamesError, Options, Parts, Sizes, Storage};

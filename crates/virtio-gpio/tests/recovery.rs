@@ -625,3 +625,25 @@ fn an_interrupt_that_the_reset_has_overtaken_is_no_oddity() {
         assert_eq!(notices(chip).len(), 1, "the next one is");
     });
 }
+
+/// Everything that was lent is back: descriptors and request slots.
+#[test]
+fn nothing_is_missing_after_faults_and_a_reset() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        let _button = watched(chip, 1, InterruptType::BothEdges);
+        let rest = chip.resources();
+        assert!(rest.is_at_rest(), "{rest:?}");
+        assert_eq!((rest.standing, rest.requests), (2, 0));
+        let pending = led.queue_set(High).unwrap();
+        let busy = chip.resources();
+        assert!(!busy.is_at_rest());
+        assert_eq!((busy.free, busy.requests), (rest.free - 2, 1));
+        machine.tamper(0, [Tamper::Duplicate]);
+        drop(pending);
+        machine.advance(chip, ms(500));
+        assert_eq!(chip.statistics().resets, 1);
+        assert_eq!(chip.resources(), rest);
+    });
+}

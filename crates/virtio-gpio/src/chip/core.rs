@@ -3,7 +3,7 @@
 
 use heapless::Deque;
 
-use super::events::{EventQueue, Notice, OddityCounts, Statistics};
+use super::events::{EventQueue, Notice, OddityCounts, Resources, Statistics};
 use super::lines::{LineSlot, LineTable, Rearm, Use};
 use super::recovery::Health;
 use super::requests::{Due, Owner, RequestSlot, RequestTable, Target, Ticket, Times};
@@ -517,6 +517,18 @@ impl<'a, P: Platform> Core<'a, P> {
         } else if !status.contains(DeviceStatus::DRIVER_OK) {
             self.begin_recovery(Fault::StatusLost, now);
         }
+    }
+
+    /// Where everything is that can be lent to the device.
+    pub(super) fn resources(&mut self) -> Resources {
+        let (mut descriptors, mut free) = (0u32, 0u32);
+        for queue in self.dialect.queues() {
+            descriptors = descriptors.saturating_add(queue.size().into());
+            free = free.saturating_add(queue.count_free().into());
+        }
+        let armed = self.lines.iter().filter(|(_, slot)| slot.armed).count();
+        let requests = u32::try_from(self.requests.in_use()).unwrap_or(u32::MAX);
+        Resources { descriptors, free, standing: self.dialect.standing_descriptors(armed), requests }
     }
 
     pub(super) fn odd(&mut self, oddity: Oddity) {

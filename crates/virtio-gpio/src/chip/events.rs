@@ -114,6 +114,27 @@ pub struct Statistics {
     pub oddities: u64,
 }
 
+/// Where a chip's descriptors and request slots are. Counted, so that one that was lost is missing here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resources {
+    /// Descriptors of both queues together.
+    pub descriptors: u32,
+    /// Those that are free.
+    pub free: u32,
+    /// Those that lie with the device though nothing was asked of it: the event buffers of armed lines, the draft's
+    /// receive buffers.
+    pub standing: u32,
+    /// Request slots that are in use: under way, with a result that nobody has taken, or not given back by the device.
+    pub requests: u32,
+}
+
+impl Resources {
+    /// Whether nothing is under way and nothing is missing.
+    pub const fn is_at_rest(&self) -> bool {
+        self.requests == 0 && self.free.saturating_add(self.standing) == self.descriptors
+    }
+}
+
 /// Storage for one event.
 #[derive(Debug, Clone, Copy)]
 pub struct EventSlot(Option<Event>);

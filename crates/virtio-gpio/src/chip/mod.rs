@@ -28,7 +28,7 @@ use crate::names::{Name, NameBlock, field};
 use crate::pins::Line;
 use crate::platform::Platform;
 use core::Core;
-use events::{Event, Notice, Statistics};
+use events::{Event, Notice, Resources, Statistics};
 use lines::{Rearm, TakeError, Use};
 use requests::Ticket;
 
@@ -263,6 +263,11 @@ impl<'a, P: Platform> Chip<'a, P> {
     /// The counters.
     pub fn statistics(&self) -> Statistics {
         self.with(|core| core.statistics)
+    }
+
+    /// Where the descriptors and the request slots are. The cost grows with the size of the queues.
+    pub fn resources(&self) -> Resources {
+        self.with(|core| core.resources())
     }
 
     /// Whether the device was given up.

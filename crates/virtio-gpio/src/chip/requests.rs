@@ -328,6 +328,11 @@ impl<'a> RequestTable<'a> {
             .count()
     }
 
+    /// Slots that are not free.
+    pub(crate) fn in_use(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.phase != Phase::Free).count()
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.slots.len()
     }

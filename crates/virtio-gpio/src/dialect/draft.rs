@@ -86,6 +86,11 @@ impl<'a> Link<'a> {
         [Some(&mut self.receive), Some(&mut self.transmit)]
     }
 
+    /// Buffers that lie with the device all the time.
+    pub(super) fn receive_buffers(&self) -> u16 {
+        self.receive.size()
+    }
+
     /// Fills the receive queue: a device that finds no buffer drops its message for good. How replies are marked is
     /// learnt anew: behind a reset may stand another device process.
     pub(super) fn restart<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {

@@ -212,6 +212,14 @@ impl<'a> Dialect<'a> {
         }
     }
 
+    /// Descriptors that lie with the device for whatever it may report, where so many lines are armed.
+    pub(crate) fn standing_descriptors(&self, armed_lines: usize) -> u32 {
+        match self {
+            Self::Ratified(_) => u32::try_from(armed_lines.saturating_mul(2)).unwrap_or(u32::MAX),
+            Self::Draft(link) => link.receive_buffers().into(),
+        }
+    }
+
     /// Takes the next thing that came. A queue that the device broke is named.
     pub(crate) fn next<M: DmaMemory, F: Fence>(
         &mut self,

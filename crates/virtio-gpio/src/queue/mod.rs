@@ -115,6 +115,11 @@ impl<'a> Queue<'a> {
         self.state.free()
     }
 
+    /// As [`free_descriptors`](Self::free_descriptors), counted one by one.
+    pub(crate) fn count_free(&self) -> u16 {
+        self.state.count_free()
+    }
+
     pub(crate) fn size(&self) -> u16 {
         self.layout.size.get()
     }

@@ -83,6 +83,19 @@ impl<'a> State<'a> {
         self.free
     }
 
+    /// Descriptors on the free list, counted one by one rather than taken from [`free`](Self::free).
+    pub(crate) fn count_free(&self) -> u16 {
+        let mut count = 0u16;
+        let mut index = self.first_free;
+        while usize::from(count) < self.slots.len()
+            && let Some(slot) = self.slots.get(usize::from(index))
+        {
+            count = count.saturating_add(1);
+            index = slot.next;
+        }
+        count
+    }
+
     /// Chains in flight.
     pub(crate) fn in_flight(&self) -> u16 {
         self.in_flight
@@ -216,6 +229,7 @@ mod tests {
                 }
                 let out: usize = flying.values().map(|(_, used)| used.len()).sum();
                 prop_assert_eq!(usize::from(state.free()), 16 - out);
+                prop_assert_eq!(state.count_free(), state.free());
                 prop_assert_eq!(usize::from(state.in_flight()), flying.len());
             }
         }
