@@ -7,6 +7,7 @@ use gpio_model::ratified;
 use hil::scene::{Running, Scene, Setting, command, presentation};
 use vgpio::chip::Chip;
 use vgpio::qemu::command::Presentation;
+use vgpio::world::Wire;
 use virtio_gpio::messages::draft::{Marking, Message, RequestType};
 use virtio_gpio::{Level, LineId, Protocol};
 
@@ -189,7 +190,7 @@ fn version(setting: Setting) -> anyhow::Result<()> {
 fn loses_without_buffer(setting: Setting) -> anyhow::Result<()> {
     let options = Options { lose_without_buffer: true, ..Options::default() };
     let mut running = scene(setting, None, &["led0", "loop0"], options)?
-        .with_world(|world| Ok(world.wire(world.find("led0")?, world.find("loop0")?)?))?
+        .with_world(|world| Ok(world.wire(Wire::new(world.find("led0")?, world.find("loop0")?))?))?
         .append("count=20 period=20ms")
         .start()?;
     running.expect_exit(0)?;

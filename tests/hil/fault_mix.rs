@@ -8,6 +8,7 @@ use hil::scene::{PATIENCE, Scene, Setting};
 use vgpio::chip::{Chip, WrongProtocol};
 use vgpio::fault::{AnswerFault, QueueFault};
 use vgpio::qemu::command::Presentation;
+use vgpio::world::Wire;
 use virtio_gpio::LineId;
 
 use crate::{Entry, Transports};
@@ -79,7 +80,7 @@ fn mix_of(setting: Setting, seed: u64) -> anyhow::Result<()> {
     let lines = ["led0", "led1", "loop0"].map(str::to_owned).to_vec();
     let chip = Chip::ratified(lines, Options::default())?;
     let mut running = Scene::new(setting, vec![(chip, Presentation::Gpio)])?
-        .with_world(|world| Ok(world.wire(world.find("led1")?, world.find("loop0")?)?))?
+        .with_world(|world| Ok(world.wire(Wire::new(world.find("led1")?, world.find("loop0")?))?))?
         .append("blink=led0,led1 watch=loop0 period=20ms timeout=200ms for=9s")
         .start()?;
     running.expect_line("gpio0: ")?;

@@ -7,6 +7,7 @@ use gpio_model::ratified::{Options, Quirks};
 use hil::scene::{Running, Scene, Setting};
 use vgpio::chip::Chip;
 use vgpio::qemu::command::Presentation;
+use vgpio::world::Wire;
 
 use crate::{Entry, Transports};
 
@@ -86,7 +87,7 @@ fn dead(setting: Setting) -> anyhow::Result<()> {
 
 fn strict(setting: Setting) -> anyhow::Result<()> {
     let mut running = Scene::new(setting, vec![chip("led0", "loop0", Quirks::VHOST_DEVICE)?])?
-        .with_world(|world| Ok(world.wire(world.find("led0")?, world.find("loop0")?)?))?
+        .with_world(|world| Ok(world.wire(Wire::new(world.find("led0")?, world.find("loop0")?))?))?
         .append("count=3 period=100ms")
         .start()?;
     running.expect_exit(0)?;

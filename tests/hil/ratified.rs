@@ -9,7 +9,8 @@ use hil::scene::{Running, Scene, Setting};
 use vgpio::chip::Chip;
 use vgpio::qemu::command::Presentation;
 use vgpio::record::Record;
-use vgpio::world::Place;
+use vgpio::record::log::Occurrence;
+use vgpio::world::{Place, Wire};
 use virtio_gpio::messages::ratified::{EventStatus, Request};
 use virtio_gpio::{Direction, InterruptType, Level, LineId};
 
@@ -22,6 +23,7 @@ pub(crate) const CASES: &[Entry] = &[
     ("v9_b15_a_level_fires_while_it_lasts", Transports::Modern, levels),
     ("edges_of_one_kind_are_the_only_ones_reported", Transports::Modern, one_kind),
     ("edges_come_from_the_guests_own_blinking", Transports::Both, wired),
+    ("a_change_is_seen_before_the_line_that_tells_of_it", Transports::Both, ordered),
     ("r6_without_interrupts_outputs_work_and_watch_says_so", Transports::Both, no_interrupts),
     ("several_devices_work_at_once", Transports::Both, several),
     ("three_hundred_lines_work_by_name", Transports::Modern, many_lines),
@@ -194,7 +196,7 @@ fn one_kind(setting: Setting) -> anyhow::Result<()> {
 
 fn wired(setting: Setting) -> anyhow::Result<()> {
     let mut running = scene(setting, &["led0", "loop0"], Options::default())?
-        .with_world(|world| Ok(world.wire(world.find("led0")?, world.find("loop0")?)?))?
+        .with_world(|world| Ok(world.wire(Wire::new(world.find("led0")?, world.find("loop0")?))?))?
         .append("count=4 period=100ms")
         .start()?;
     running.expect_exit(0)?;
@@ -202,6 +204,32 @@ fn wired(setting: Setting) -> anyhow::Result<()> {
     running.expect_line("edge gpio0:1 loop0 falling level=0 count=8")?;
     running.expect_line("summary blinks=4 edges=8 errors=0 resets=0")?;
     end_of_watch(&running, 1)
+}
+
+/// Whoever sees that the guest says a level finds the change before it.
+fn ordered(setting: Setting) -> anyhow::Result<()> {
+    let mut running =
+        scene(setting, &["led0"], Options::default())?.append("count=200 period=1ms log=debug").start()?;
+    running.expect_exit(0)?;
+    let mut changes = Vec::new();
+    let mut said = 0;
+    for event in running.log.events_from(0) {
+        match event.what {
+            Occurrence::Device { activity: Activity::Changed(change), .. } => changes.extend(change.new_level()),
+            Occurrence::Console(line) if line.contains("blink gpio0:0 led0 level=") => {
+                // The guest does not wait for its console: it may be further by now, but never less far.
+                let change = changes.get(said);
+                let right = change.is_some_and(|level| line.ends_with(&format!("level={level}")));
+                ensure!(right, "{line:?} is about change {said}, which is {change:?}:\n{}", running.text());
+                said += 1;
+            }
+            _ => {}
+        }
+    }
+    ensure!(said == 400, "400 changes, but {said} lines about them:\n{}", running.text());
+    let same = running.console.lines().iter().map(String::as_str).eq(running.log.console().iter().map(|line| &**line));
+    ensure!(same, "the log has another console");
+    Ok(())
 }
 
 fn no_interrupts(setting: Setting) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ use vgpio::qemu::command::{Presentation, QemuCommand};
 use vgpio::qemu::guest::{Guest, Output};
 use vgpio::qemu::program::Program;
 use vgpio::record::Record;
+use vgpio::record::log::Log;
 use vgpio::record::trace::Trace;
 use vgpio::server::{self, Handle};
 use vgpio::world::{Place, World};
@@ -48,6 +49,8 @@ pub struct Running {
     pub console: Output,
     /// What the devices saw and did.
     pub trace: Trace,
+    /// The same together with the console, in one order; without devices there is nobody who keeps it.
+    pub log: Log,
     /// The simulated devices.
     pub devices: Option<Handle>,
     _folder: TempDir,
@@ -138,14 +141,19 @@ impl Scene {
     pub fn start(mut self) -> anyhow::Result<Running> {
         let trace = Trace::default();
         self.world.watch(trace.clone());
+        let log = Log::default();
+        self.world.watch(log.clone());
         let devices = if self.sockets.is_empty() {
             None
         } else {
             let options = server::Options { sockets: self.sockets, ..server::Options::default() };
             Some(server::start(self.world, &options)?)
         };
-        let guest = Guest::start(&self.command)?;
-        Ok(Running { console: guest.output(), guest, trace, devices, _folder: self.folder })
+        let guest = match &devices {
+            Some(devices) => Guest::start_heard(&self.command, devices.console())?,
+            None => Guest::start(&self.command)?,
+        };
+        Ok(Running { console: guest.output(), guest, trace, log, devices, _folder: self.folder })
     }
 }
 

@@ -62,6 +62,19 @@ impl Desk {
         Ok(())
     }
 
+    fn with<T: Send + 'static>(
+        &self,
+        errand: impl FnOnce(&mut World, Duration) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (sender, receiver) = mpsc::channel();
+        self.leave(Box::new(move |world, now| {
+            // Whoever asked may have gone; then nobody needs the result.
+            let _ = sender.send(errand(world, now));
+            Next::GoOn
+        }))?;
+        receiver.recv().map_err(|_| Stopped)
+    }
+
     fn stop(&self) {
         // An error says that it has stopped already.
         let _ = self.leave(Box::new(|_, _| Next::Stop));
@@ -141,13 +154,7 @@ impl Handle {
         &self,
         errand: impl FnOnce(&mut World, Duration) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
-        let (sender, receiver) = mpsc::channel();
-        self.desk.leave(Box::new(move |world, now| {
-            // Whoever asked may have gone; then nobody needs the result.
-            let _ = sender.send(errand(world, now));
-            Next::GoOn
-        }))?;
-        receiver.recv().map_err(|_| Stopped)
+        self.desk.with(errand)
     }
 
     /// Whether the server has stopped.
@@ -158,6 +165,21 @@ impl Handle {
     /// Whether a front end has ever been here.
     pub fn was_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
+    }
+
+    /// What hands the lines of a guest to the world, for [`crate::qemu::guest::Guest::start_heard`]. It returns when the
+    /// world has the line, and everything before it: a change that the guest made, and had confirmed, before it printed
+    /// the line is recorded before it. The thread that serves the queues takes the line, and it records what a request
+    /// changed before it does anything else.
+    ///
+    /// Lines that come when the server has stopped are not recorded.
+    pub fn console(&self) -> impl FnMut(&str) + Send + 'static {
+        let desk = self.desk.clone();
+        move |line| {
+            let line = line.to_owned();
+            // An error says that there is no world any more, and nobody who keeps records.
+            let _ = desk.with(move |world, now| world.console(now, &line));
+        }
     }
 
     /// What can stop the server from another thread.
@@ -267,7 +289,7 @@ struct Server {
 impl Server {
     fn run(mut self) {
         loop {
-            self.world.advance(self.clock.elapsed());
+            self.go_on();
             self.world.settle(self.clock.elapsed());
             let busy = self.serve();
             if !self.persistent && self.ports.iter().all(|port| port.served && port.connection.is_none()) {
@@ -285,6 +307,17 @@ impl Server {
             }
         }
         self.world.finish(self.clock.elapsed());
+    }
+
+    /// Lets the world do what is due, or as much of it as is enough for now.
+    fn go_on(&mut self) {
+        /// So that a world with more to do than there is time for does not keep the front ends waiting.
+        const AT_ONCE: usize = 1024;
+        for _ in 0..AT_ONCE {
+            if !self.world.step(self.clock.elapsed()) {
+                break;
+            }
+        }
     }
 
     /// Waits until something is to be done; returns what woke the thread.

@@ -10,8 +10,7 @@ use clap::{Args, ValueEnum};
 use gpio_model::{draft, ratified};
 use vgpio::chip::Chip;
 use vgpio::record::vcd::Waveform;
-use vgpio::world::{Button, Place, World};
-use virtio_gpio::messages::LineId;
+use vgpio::world::{Button, Wire, World};
 use virtio_gpio::messages::draft::Marking;
 
 /// A device and the world around it.
@@ -115,11 +114,11 @@ impl WorldArguments {
         }?;
         let mut world = World::new(vec![chip]);
         for (from, to) in &self.wires {
-            let (from, to) = (place(&world, from)?, place(&world, to)?);
-            world.wire(from, to)?;
+            let (from, to) = (world.find(from)?, world.find(to)?);
+            world.wire(Wire::new(from, to))?;
         }
         for (line, period) in &self.buttons {
-            let place = place(&world, line)?;
+            let place = world.find(line)?;
             let pressed = period.checked_div(2).unwrap_or_default();
             world.button(Button { place, first: *period, pressed, released: period.saturating_sub(pressed) })?;
         }
@@ -160,17 +159,6 @@ impl WorldArguments {
         }
         words
     }
-}
-
-/// A line of the first device, by its name or its number.
-fn place(world: &World, line: &str) -> anyhow::Result<Place> {
-    if let Ok(place) = world.find(line) {
-        return Ok(place);
-    }
-    let number = line.parse().with_context(|| format!("There is no line of the name {line:?}"))?;
-    let place = Place { chip: 0, line: LineId(number) };
-    world.level(place)?;
-    Ok(place)
 }
 
 /// Records a waveform of the world into a file, whose folder is made if needed.

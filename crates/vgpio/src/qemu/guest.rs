@@ -5,7 +5,6 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::command::{Console, QemuCommand};
+use crate::record::growing::Growing;
 
 /// How long QEMU may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -49,6 +49,16 @@ impl Guest {
     ///
     /// When it cannot be started.
     pub fn start(command: &QemuCommand) -> anyhow::Result<Self> {
+        Self::start_heard(command, |_| {})
+    }
+
+    /// Starts QEMU in the same manner. Each line that the guest prints goes to `hear` first, and can be seen by others
+    /// only when that has returned. [`crate::server::Handle::console`] is one that tells the world.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start_heard(command: &QemuCommand, hear: impl FnMut(&str) + Send + 'static) -> anyhow::Result<Self> {
         let program = command.program.path();
         let mut process = bound_to_this_thread(program);
         process.args(command.arguments());
@@ -56,7 +66,7 @@ impl Guest {
             process.stdin(Stdio::piped()).stdout(Stdio::piped());
         }
         let mut child = process.spawn().with_context(|| format!("Cannot start {}", program.display()))?;
-        let (output, reader) = match child.stdout.take().map(Output::collect).transpose()? {
+        let (output, reader) = match child.stdout.take().map(|pipe| Output::collect(pipe, hear)).transpose()? {
             Some((output, reader)) => (Some(output), Some(reader)),
             None => (None, None),
         };
@@ -159,19 +169,7 @@ fn bound_to_this_thread(program: &Path) -> Command {
 
 /// The lines that the guest has printed so far. Clones show the same.
 #[derive(Debug, Clone, Default)]
-pub struct Output(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    lines: Vec<String>,
-    ended: bool,
-}
+pub struct Output(Growing<String>);
 
 /// A line that was waited for did not come.
 #[derive(Debug)]
@@ -194,21 +192,23 @@ impl std::error::Error for NoSuchLine {}
 
 impl Output {
     /// Reads lines on a thread of its own until the pipe ends.
-    fn collect(pipe: ChildStdout) -> anyhow::Result<(Self, JoinHandle<()>)> {
+    fn collect(
+        pipe: ChildStdout,
+        mut hear: impl FnMut(&str) + Send + 'static,
+    ) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let output = Self::default();
-        let collected = output.clone();
+        let collected = output.0.clone();
         let read = move || {
             let mut pipe = BufReader::new(pipe);
             let mut line = Vec::new();
             // An error is an end, too.
             while pipe.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-                let text = String::from_utf8_lossy(&line);
-                collected.lock().lines.push(text.trim_end_matches(['\r', '\n']).to_owned());
-                collected.0.changed.notify_all();
+                let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
+                hear(&text);
+                collected.push(text);
                 line.clear();
             }
-            collected.lock().ended = true;
-            collected.0.changed.notify_all();
+            collected.end();
         };
         let thread = std::thread::Builder::new().name("vgpio-console".to_owned()).spawn(read);
         Ok((output, thread.context("Cannot start a thread")?))
@@ -216,7 +216,7 @@ impl Output {
 
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
-        self.lock().lines.clone()
+        self.0.with(<[String]>::to_vec)
     }
 
     /// Waits for a line that has `text` in it, and returns it.
@@ -225,23 +225,7 @@ impl Output {
     ///
     /// [`NoSuchLine`] when it does not come within `patience`, or when the guest ends without it.
     pub fn wait_for(&self, patience: Duration, text: &str) -> Result<String, NoSuchLine> {
-        let begin = Instant::now();
-        let mut state = self.lock();
-        loop {
-            if let Some(line) = state.lines.iter().find(|line| line.contains(text)) {
-                return Ok(line.clone());
-            }
-            match patience.checked_sub(begin.elapsed()).filter(|rest| !state.ended && !rest.is_zero()) {
-                Some(rest) => {
-                    (state, _) = self.0.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner);
-                }
-                None => return Err(NoSuchLine { ended: state.ended, lines: state.lines.clone() }),
-            }
-        }
-    }
-
-    /// A list of lines is whole after every step, so a panic of another holder of the lock does no harm.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let found = self.0.find_from(0, patience, |_, line| line.contains(text).then(|| line.clone()));
+        found.map_err(|vain| NoSuchLine { ended: vain.ended, lines: self.lines() })
     }
 }

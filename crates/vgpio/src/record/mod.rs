@@ -1,5 +1,7 @@
 //! What happened in the simulated world, and who keeps it.
 
+pub(crate) mod growing;
+pub mod log;
 pub mod tally;
 pub mod trace;
 pub mod vcd;
@@ -24,6 +26,10 @@ pub struct Record {
 pub trait Sink: Send + fmt::Debug {
     /// Takes one record.
     fn record(&mut self, record: &Record);
+
+    /// Takes a line that the guest printed, without its end; everything that the guest had caused by then was recorded
+    /// before.
+    fn console(&mut self, _at: Duration, _line: &str) {}
 
     /// The world ends at the given time; nothing comes after it.
     fn finish(&mut self, _at: Duration) {}

@@ -1,20 +1,14 @@
-//! All records, to be looked at by another thread while the world goes on.
+//! All records of the devices, to be looked at by another thread while the world goes on.
 
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::growing::Growing;
 use super::{Record, Sink};
 
 /// All records so far. Clones show the same.
 #[derive(Debug, Clone, Default)]
-pub struct Trace(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    records: Mutex<Vec<Record>>,
-    grown: Condvar,
-}
+pub struct Trace(Growing<Record>);
 
 /// What was waited for did not happen in time.
 #[derive(Debug)]
@@ -42,42 +36,26 @@ impl std::error::Error for TimedOut {}
 impl Trace {
     /// A copy of everything that happened so far.
     pub fn records(&self) -> Vec<Record> {
-        self.lock().clone()
+        self.0.with(<[Record]>::to_vec)
     }
 
-    /// Waits until `found` likes what happened so far, and returns what it found.
+    /// Waits until `found` likes what happened so far, and returns what it found. Whoever looks for one thing after the
+    /// other had better use a [`Log`](super::log::Log), which shows nothing twice.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`] when it does not within `patience`.
-    pub fn wait_for<T>(
-        &self,
-        patience: Duration,
-        mut found: impl FnMut(&[Record]) -> Option<T>,
-    ) -> Result<T, TimedOut> {
-        let begin = Instant::now();
-        let mut records = self.lock();
-        loop {
-            if let Some(found) = found(&records) {
-                return Ok(found);
-            }
-            let waited = begin.elapsed();
-            let Some(rest) = patience.checked_sub(waited).filter(|rest| !rest.is_zero()) else {
-                return Err(TimedOut { waited, records: records.clone() });
-            };
-            (records, _) = self.0.grown.wait_timeout(records, rest).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// A list of records is whole after every step, so a panic of another holder of the lock does no harm.
-    fn lock(&self) -> MutexGuard<'_, Vec<Record>> {
-        self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
+    /// [`TimedOut`] when it does not within `patience`, or when the world ends before.
+    pub fn wait_for<T>(&self, patience: Duration, found: impl FnMut(&[Record]) -> Option<T>) -> Result<T, TimedOut> {
+        self.0.wait_for(patience, found).map_err(|vain| TimedOut { waited: vain.waited, records: self.records() })
     }
 }
 
 impl Sink for Trace {
     fn record(&mut self, record: &Record) {
-        self.lock().push(*record);
-        self.0.grown.notify_all();
+        self.0.push(*record);
+    }
+
+    fn finish(&mut self, _at: Duration) {
+        self.0.end();
     }
 }

@@ -124,7 +124,7 @@ fn mistakes_are_named_and_the_status_is_2() {
         (vec!["device", "--socket-path", "/nosuch/folder/s"], "/nosuch/folder/s"),
         (vec!["device", "-s", "s", "--line", "a", "--line", "a"], "\"a\" is given twice"),
         (vec!["device", "-s", "s", "--line", "a", "--wire", "a=b"], "\"b\""),
-        (vec!["device", "-s", "s", "--wire", "0=8"], "line 8"),
+        (vec!["device", "-s", "s", "--wire", "0=8"], "line \"8\""),
         (vec!["device", "-s", "s", "--button", "0=5"], "a unit"),
         (vec!["device", "-s", "s", "--line", "a", "--lines", "0"], "there are 0 lines"),
         (vec!["run", "--board", "nosuch"], "qemu-virt-aarch64"),

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use vgpio::chip::Chip;
 use vgpio::record::trace::Trace;
 use vgpio::server::{self, Handle, Options};
-use vgpio::world::{Place, World};
+use vgpio::world::{Place, Wire, World};
 use virtio_gpio::messages::{Direction, Level, LineId};
 
 /// `VIRTIO_GPIO_F_IRQ`.
@@ -110,7 +110,7 @@ fn messages_may_be_spread_over_descriptors_in_any_way() {
 #[test]
 fn edge_travels_along_the_wire_into_an_event_buffer() {
     let mut world = World::new(vec![ratified()]);
-    world.wire(line(0), line(2)).unwrap();
+    world.wire(Wire::new(line(0), line(2))).unwrap();
     let bench = serve_world(world, false);
     let mut front_end = FrontEnd::connect(&bench.socket, MODERN | INTERRUPTS);
     let [requests, events] = &mut front_end.queues;
@@ -130,7 +130,7 @@ fn edge_travels_along_the_wire_into_an_event_buffer() {
 #[test]
 fn what_a_batch_changes_runs_along_the_wires_request_by_request() {
     let mut world = World::new(vec![ratified()]);
-    world.wire(line(0), line(2)).unwrap();
+    world.wire(Wire::new(line(0), line(2))).unwrap();
     let bench = serve_world(world, false);
     bench.server.with(|world, _| world.chip_mut(0).unwrap().set_stalled(true)).unwrap();
     let mut front_end = FrontEnd::connect(&bench.socket, MODERN);

@@ -1,0 +1,347 @@
+//! The simulated world around the devices: wires between lines, and what the outside does to lines. Time comes from
+//! outside, so that the same world runs in real time behind a socket and in no time in a test.
+//!
+//! # Order
+//!
+//! There is one order of everything that happens. What is planned comes by its time; what is planned for the same instant
+//! comes in the order in which it was planned. A change, and what wires without a delay make of it, comes as a whole
+//! before the next one; several wires from one line change their targets in the order in which they were laid.
+//! Everything is recorded at the time at which it happens: a world that is late does all that it missed, in order, and
+//! records it at the time that it is then.
+//!
+//! # Who drives a line
+//!
+//! From outside there is one level at a time: that of whoever acted last, a hand ([`World::drive`]), a stimulus
+//! ([`World::stimulate`]) or a wire. A hand or a new stimulus ends the stimulus that the line had.
+
+mod place;
+mod plan;
+mod stimulus;
+mod wire;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use gpio_model::bank::Line;
+use gpio_model::observe::Activity;
+use virtio_gpio::messages::Level;
+
+pub use self::place::{Place, UnknownPlace};
+pub use self::stimulus::Stimulus;
+pub use self::wire::Wire;
+
+use self::plan::{Action, Appointment, Plan};
+use self::stimulus::Course;
+use self::wire::Laid;
+use crate::chip::Chip;
+use crate::record::{Record, Sink};
+
+/// A button that is pressed and released again and again. A press drives the line high, a release drives it low. It is
+/// a [`Stimulus::Pwm`] that begins later, on a line that is low until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Button {
+    /// The line.
+    pub place: Place,
+    /// When it is pressed first.
+    pub first: Duration,
+    /// For how long it stays pressed; at least 1 µs.
+    pub pressed: Duration,
+    /// For how long it stays released.
+    pub released: Duration,
+}
+
+const SHORTEST_PRESS: Duration = Duration::from_micros(1);
+
+/// A stimulus that goes on.
+#[derive(Debug)]
+struct Running {
+    course: Course,
+    next: Appointment,
+}
+
+/// The devices, what surrounds them, and who watches.
+#[derive(Debug, Default)]
+pub struct World {
+    chips: Vec<Chip>,
+    wires: Vec<Laid>,
+    stimuli: BTreeMap<Place, Running>,
+    plan: Plan,
+    /// What happened and is not recorded yet, in order.
+    news: VecDeque<(usize, Activity)>,
+    sinks: Vec<Box<dyn Sink>>,
+}
+
+impl World {
+    /// A world of those devices, with nothing around them.
+    pub fn new(chips: Vec<Chip>) -> Self {
+        Self { chips, ..Self::default() }
+    }
+
+    /// The devices.
+    pub fn chips(&self) -> &[Chip] {
+        &self.chips
+    }
+
+    /// One device, to change what it does.
+    pub fn chip_mut(&mut self, chip: usize) -> Option<&mut Chip> {
+        self.chips.get_mut(chip)
+    }
+
+    /// The line that somebody means: by its name (`led0`), by the device and its name (`gpio1:led0`), or by its number
+    /// (`gpio1:3`; `3` where only one device has such a line). `gpioN` is the device at the position N of this world.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlace`] when there is no such line, or more than one; then it says how to name the one that is meant.
+    pub fn find(&self, name: &str) -> Result<Place, UnknownPlace> {
+        place::find(&self.chips, name)
+    }
+
+    /// The level of a line.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlace`].
+    pub fn level(&self, place: Place) -> Result<Level, UnknownPlace> {
+        Ok(self.line(place)?.level())
+    }
+
+    /// Adds somebody who keeps records.
+    pub fn watch(&mut self, sink: impl Sink + 'static) {
+        self.sinks.push(Box::new(sink));
+    }
+
+    /// Lays a wire. What its beginning is by now comes in at the next [`World::advance`].
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlace`].
+    pub fn wire(&mut self, wire: Wire) -> Result<(), UnknownPlace> {
+        self.line(wire.from)?;
+        self.line(wire.to)?;
+        self.plan.add(Duration::ZERO, Action::Look { wire: self.wires.len() });
+        self.wires.push(Laid::new(wire));
+        Ok(())
+    }
+
+    /// Adds a button. It is released until its first press.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlace`].
+    pub fn button(&mut self, button: Button) -> Result<(), UnknownPlace> {
+        let Button { place, first, pressed, released } = button;
+        let pressed = pressed.max(SHORTEST_PRESS);
+        let period = pressed.saturating_add(released);
+        self.drive_at(Duration::ZERO, place, Some(Level::Low))?;
+        self.stimulate_at(first, place, Stimulus::Pwm { period, high: pressed, cycles: None })
+    }
+
+    /// Plans to drive a line, or to let go of it, at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlace`].
+    pub fn drive_at(&mut self, at: Duration, place: Place, level: Option<Level>) -> Result<(), UnknownPlace> {
+        self.line(place)?;
+        self.plan.add(at, Action::Drive { place, level });
+        Ok(())
+    }
+
+    /// Drives a line, or lets go of it. A stimulus that it has ends.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlace`].
+    pub fn drive(&mut self, now: Duration, place: Place, level: Option<Level>) -> Result<(), UnknownPlace> {
+        self.still(place)?;
+        self.set(now, place, level);
+        Ok(())
+    }
+
+    /// Plans to apply a stimulus at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlace`].
+    pub fn stimulate_at(&mut self, at: Duration, place: Place, stimulus: Stimulus) -> Result<(), UnknownPlace> {
+        self.line(place)?;
+        self.plan.add(at, Action::Stimulate { place, stimulus });
+        Ok(())
+    }
+
+    /// Applies a stimulus to a line; its first level comes before this returns. Another one that the line has ends.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlace`].
+    pub fn stimulate(&mut self, now: Duration, place: Place, stimulus: Stimulus) -> Result<(), UnknownPlace> {
+        self.begin(now, now, place, stimulus)
+    }
+
+    /// Ends the stimulus of a line, which keeps its level. A line without one is left alone.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownPlace`].
+    pub fn still(&mut self, place: Place) -> Result<(), UnknownPlace> {
+        self.line(place)?;
+        if let Some(running) = self.stimuli.remove(&place) {
+            self.plan.cancel(running.next);
+        }
+        Ok(())
+    }
+
+    /// When the world is going to do something next.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.plan.next_due()
+    }
+
+    /// Does everything that is due by now, and records it as of now.
+    pub fn advance(&mut self, now: Duration) {
+        while self.step(now) {}
+    }
+
+    /// Does the first thing that is due by now. Returns false when there is none.
+    pub fn step(&mut self, now: Duration) -> bool {
+        let Some((appointment, action)) = self.plan.take_due(now) else { return false };
+        let done = match action {
+            Action::Drive { place, level } => self.drive(now, place, level),
+            Action::Stimulate { place, stimulus } => self.begin(now, appointment.at, place, stimulus),
+            Action::Step { place, level } => {
+                self.set(now, place, Some(level));
+                if let Some(running) = self.stimuli.remove(&place) {
+                    self.go_on(appointment.at, place, running.course);
+                }
+                Ok(())
+            }
+            Action::Look { wire } => {
+                self.look(now, wire);
+                Ok(())
+            }
+            Action::Arrive { wire, level } => {
+                self.arrive(wire, level);
+                self.settle(now);
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            log::error!("{error}");
+        }
+        true
+    }
+
+    /// Lets simulated time run: does everything that is due until then, each at its own time.
+    pub fn run_until(&mut self, end: Duration) {
+        while let Some(due) = self.next_due().filter(|due| *due <= end) {
+            self.step(due);
+        }
+    }
+
+    /// Records what happened in the devices, and lets it run along the wires until all is quiet.
+    pub fn settle(&mut self, now: Duration) {
+        self.collect_news();
+        while let Some((chip, activity)) = self.news.pop_front() {
+            let record = Record { at: now, chip, activity };
+            for sink in &mut self.sinks {
+                sink.record(&record);
+            }
+            if let Activity::Changed(change) = activity {
+                let from = Place { chip, line: change.line };
+                for wire in 0..self.wires.len() {
+                    if self.wires.get(wire).is_some_and(|laid| laid.wire.from == from) {
+                        self.follow(now, wire, change.after);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a line that a guest printed. What happened in the devices before is recorded before it.
+    pub fn console(&mut self, now: Duration, line: &str) {
+        self.settle(now);
+        for sink in &mut self.sinks {
+            sink.console(now, line);
+        }
+    }
+
+    /// The world ends.
+    pub fn finish(&mut self, now: Duration) {
+        for sink in &mut self.sinks {
+            sink.finish(now);
+        }
+    }
+
+    fn line(&self, place: Place) -> Result<Line, UnknownPlace> {
+        let line = self.chips.get(place.chip).and_then(|chip| chip.bank().line(place.line).ok());
+        line.copied().ok_or_else(|| UnknownPlace::new(place))
+    }
+
+    /// Begins a stimulus whose time counts from `since`.
+    fn begin(&mut self, now: Duration, since: Duration, place: Place, stimulus: Stimulus) -> Result<(), UnknownPlace> {
+        let (level, course) = stimulus.begin();
+        self.drive(now, place, Some(level))?;
+        self.go_on(since, place, course);
+        Ok(())
+    }
+
+    /// Plans the next step of a stimulus, whose last one was due at `since`.
+    fn go_on(&mut self, since: Duration, place: Place, mut course: Course) {
+        if let Some(step) = course.next() {
+            let next = self.plan.add(since.saturating_add(step.after), Action::Step { place, level: step.level });
+            self.stimuli.insert(place, Running { course, next });
+        }
+    }
+
+    /// Sets what the outside drives, on a line that exists.
+    fn set(&mut self, now: Duration, place: Place, level: Option<Level>) {
+        self.touch(place, level);
+        self.settle(now);
+    }
+
+    /// The same, when the caller lets it settle.
+    fn touch(&mut self, place: Place, level: Option<Level>) {
+        let Some(chip) = self.chips.get_mut(place.chip) else { return };
+        if let Err(error) = chip.drive(place.line, level) {
+            log::error!("{error}");
+        }
+        self.collect_news();
+    }
+
+    fn look(&mut self, now: Duration, wire: usize) {
+        let Some(line) = self.wires.get(wire).and_then(|laid| self.line(laid.wire.from).ok()) else { return };
+        self.follow(now, wire, line);
+        self.settle(now);
+    }
+
+    fn follow(&mut self, now: Duration, wire: usize, line: Line) {
+        let Some(laid) = self.wires.get_mut(wire) else { return };
+        if !laid.follow(line) {
+            return;
+        }
+        let (delay, level) = (laid.wire.delay, laid.entered);
+        if delay.is_zero() {
+            self.arrive(wire, level);
+        } else {
+            self.plan.add(now.saturating_add(delay), Action::Arrive { wire, level });
+        }
+    }
+
+    /// Something comes out of a wire. When it lets go of the line, another wire that drives the line has its way; of
+    /// several the one that was laid last.
+    fn arrive(&mut self, wire: usize, level: Option<Level>) {
+        let Some(laid) = self.wires.get_mut(wire) else { return };
+        laid.arrived = level;
+        let to = laid.wire.to;
+        let others = || self.wires.iter().filter(|other| other.wire.to == to).rev().find_map(|other| other.arrived);
+        let level = level.or_else(others);
+        self.touch(to, level);
+    }
+
+    /// After each thing that the world does, so that the order over all devices is that of the causes.
+    fn collect_news(&mut self) {
+        for (number, chip) in self.chips.iter_mut().enumerate() {
+            self.news.extend(std::iter::from_fn(|| chip.next_activity()).map(|activity| (number, activity)));
+        }
+    }
+}
