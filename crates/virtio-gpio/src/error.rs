@@ -32,7 +32,7 @@ pub enum Error {
     /// The device cannot interrupt: it does not offer `VIRTIO_GPIO_F_IRQ`.
     NoInterrupts,
     /// All request slots are taken, and none became free in time; or the line is still being put right after a
-    /// time-out.
+    /// time-out; or the platform called the driver from inside one of the driver's own calls of it.
     Busy,
     /// The device answered with the ratified protocol's one error, which carries no reason.
     Refused,

@@ -21,7 +21,7 @@ use virtio_gpio::{InterruptType, Level, LineId, Trigger};
 const EVENT_IDX: u64 = 1 << 29;
 const ROUNDS: u32 = 70_000;
 
-/// At least [`ROUNDS`] completions on each queue, so many at once.
+/// At least [`ROUNDS`] completions of requests, so many to a notification, and as many of events as there are batches.
 fn wraps(machine: &Machine, plan: &Plan, batch: u32) {
     machine.record_chains(false);
     with_plan(machine, plan, |chip| {
@@ -33,9 +33,10 @@ fn wraps(machine: &Machine, plan: &Plan, batch: u32) {
             let pending: Vec<_> = (0..batch)
                 .map(|_| {
                     level = level.toggled();
-                    led.start_set(level).unwrap()
+                    led.queue_set(level).unwrap()
                 })
                 .collect();
+            chip.notify();
             // An edge with each batch: rising and falling in turn.
             machine.drive(LineId(1), Some(Level::from(rounds % (2 * batch) == 0)));
             machine.pump(chip);
@@ -53,6 +54,9 @@ fn wraps(machine: &Machine, plan: &Plan, batch: u32) {
         assert_eq!(u32::try_from(edges), Ok(expected));
         let statistics = chip.statistics();
         assert_eq!((statistics.timeouts, statistics.resets, statistics.oddities), (0, 0, 0));
+        // One for each batch, one for each event buffer that goes back, and a few for the set-up.
+        let least = u64::from(rounds.div_ceil(batch) + expected);
+        assert!((least..least + 10).contains(&statistics.notifications), "{}", statistics.notifications);
         assert!(machine.now().as_nanos() < 1_000_000_000, "no deadline had to help");
         machine.take_activities();
     });

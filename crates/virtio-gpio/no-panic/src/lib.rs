@@ -123,3 +123,9 @@ extern "C" fn everything(line: u16, size: u16, requests_in_flight: u16) -> Optio
     let _ = black_box(input.release());
     None
 }
+
+/// The one panic that the look must find. If it does not, it is blind.
+#[unsafe(no_mangle)]
+extern "C" fn panics_on_purpose(index: usize) -> u8 {
+    b"panic"[index]
+}

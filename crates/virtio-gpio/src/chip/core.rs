@@ -302,7 +302,7 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// Whether there is something in the queues to be taken.
     pub(super) fn has_news(&self) -> bool {
-        self.health.has_live_device() && self.dialect.has_news(&self.shared)
+        self.health.has_live_device() && self.dialect.has_news(bus!(self))
     }
 
     /// Takes what came. Returns whether there was anything.

@@ -110,8 +110,20 @@ impl<P: Platform> fmt::Debug for Chip<'_, P> {
 
 impl<'a, P: Platform> Chip<'a, P> {
     /// Runs `f` on the state machine with interrupts masked.
-    fn with<R>(&self, f: impl FnOnce(&mut Core<'a, P>) -> R) -> R {
-        critical_section::with(|section| f(&mut self.core.borrow_ref_mut(section)))
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Busy`] if the state machine is at work already: a platform has called the chip from inside one of the
+    /// driver's own calls of it.
+    fn try_with<R>(&self, f: impl FnOnce(&mut Core<'a, P>) -> R) -> Result<R, Error> {
+        critical_section::with(|section| {
+            self.core.borrow(section).try_borrow_mut().map(|mut core| f(&mut core)).map_err(|_| Error::Busy)
+        })
+    }
+
+    /// As [`try_with`](Self::try_with), where nothing done is an answer too.
+    fn with<R: Default>(&self, f: impl FnOnce(&mut Core<'a, P>) -> R) -> R {
+        self.try_with(f).unwrap_or_default()
     }
 
     /// The protocol that the device speaks.
@@ -179,7 +191,7 @@ impl<'a, P: Platform> Chip<'a, P> {
         }
         let deadline = self.clock.now().after(self.info.timeout);
         let slot = loop {
-            let (taken, progress) = self.with(|core| {
+            let (taken, progress) = self.try_with(|core| {
                 let taken = core.health.usable().and_then(|()| {
                     core.lines.take(line).map_err(|error| match error {
                         TakeError::InUse => Error::LineInUse(line),
@@ -188,7 +200,7 @@ impl<'a, P: Platform> Chip<'a, P> {
                     })
                 });
                 (taken, core.requests.progress())
-            });
+            })?;
             match taken {
                 Err(Error::Busy) if self.clock.now() < deadline => self.wait_for_progress(progress, deadline),
                 taken => break taken?,
@@ -285,11 +297,11 @@ impl<'a, P: Platform> Chip<'a, P> {
         let deadline = self.clock.now().after(self.info.timeout);
         loop {
             let now = self.clock.now();
-            let (submitted, progress) = self.with(|core| {
+            let (submitted, progress) = self.try_with(|core| {
                 let submitted = core.submit(line_slot, operation, now);
                 core.notify();
                 (submitted, core.requests.progress())
-            });
+            })?;
             match submitted {
                 Err(Error::Busy) if now < deadline => self.wait_for_progress(progress, deadline),
                 Err(error) => return Err(error),
@@ -313,10 +325,10 @@ impl<'a, P: Platform> Chip<'a, P> {
         };
         loop {
             let now = self.clock.now();
-            let (taken, wake) = self.with(|core| {
+            let (taken, wake) = self.try_with(|core| {
                 core.poll(now);
                 (core.requests.take(ticket), core.next_deadline())
-            });
+            })?;
             if let Some(result) = taken {
                 return result;
             }
@@ -349,16 +361,16 @@ impl<P: Platform> Lines for Chip<'_, P> {
 
     fn submit(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error> {
         let now = self.clock.now();
-        self.with(|core| {
+        self.try_with(|core| {
             let submitted = core.submit(line_slot, operation, now);
             core.notify();
             submitted
-        })
+        })?
     }
 
     fn enqueue(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error> {
         let now = self.clock.now();
-        self.with(|core| core.submit(line_slot, operation, now))
+        self.try_with(|core| core.submit(line_slot, operation, now))?
     }
 
     fn is_done(&self, ticket: Ticket) -> bool {

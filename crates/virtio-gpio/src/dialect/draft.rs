@@ -10,7 +10,6 @@ use crate::memory::DmaMemory;
 use crate::messages::LineId;
 use crate::messages::draft::{self, HOST_LEVEL, Marking, Message, RequestType};
 use crate::queue::{Buffer, Bus, DescriptorSlot, Queue, RingViolation};
-use crate::shared::Shared;
 
 const MARK_BITS: u16 = 0xf000;
 
@@ -156,8 +155,8 @@ impl<'a> Link<'a> {
         }
     }
 
-    pub(super) fn has_news<M: DmaMemory>(&self, shared: &Shared<M>) -> bool {
-        self.receive.has_used(shared) || self.transmit.has_used(shared)
+    pub(super) fn has_news<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>) -> bool {
+        self.receive.has_used(bus) || self.transmit.has_used(bus)
     }
 
     /// What a message means, given what was asked.

@@ -17,7 +17,6 @@ use crate::identify::Protocol;
 use crate::memory::DmaMemory;
 use crate::messages::{Direction, InterruptType, Level, LineId};
 use crate::queue::{Bus, DescriptorSlot, Queue, RingViolation};
-use crate::shared::Shared;
 
 /// What can be asked of a line, whatever the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,10 +239,10 @@ impl<'a> Dialect<'a> {
     }
 
     /// Whether [`next`](Self::next) would find something.
-    pub(crate) fn has_news<M: DmaMemory>(&self, shared: &Shared<M>) -> bool {
+    pub(crate) fn has_news<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>) -> bool {
         match self {
-            Self::Ratified(link) => link.has_news(shared),
-            Self::Draft(link) => link.has_news(shared),
+            Self::Ratified(link) => link.has_news(bus),
+            Self::Draft(link) => link.has_news(bus),
         }
     }
 }

@@ -132,8 +132,8 @@ impl<'a> Link<'a> {
         }
     }
 
-    pub(super) fn has_news<M: DmaMemory>(&self, shared: &Shared<M>) -> bool {
-        self.requests.has_used(shared) || self.events.as_ref().is_some_and(|events| events.has_used(shared))
+    pub(super) fn has_news<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>) -> bool {
+        self.requests.has_used(bus) || self.events.as_ref().is_some_and(|events| events.has_used(bus))
     }
 
     /// Believes or refuses a response. Each byte is read once.

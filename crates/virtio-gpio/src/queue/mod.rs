@@ -1,8 +1,10 @@
 //! The split virtqueue (VIRTIO 1.2, 2.7), driver side.
 //!
-//! [`layout`] says where things lie, [`state`] keeps the records that the device cannot touch; here the two meet the
-//! shared memory, and here are the fences. Each is named with the access on the device's side that it pairs with.
+//! [`layout`] says where things lie, [`state`] keeps the records that the device cannot touch, [`handshake`] has the
+//! indexes and the fences, each named with the access on the device's side that it pairs with. Here the three meet the
+//! shared memory.
 
+mod handshake;
 pub(crate) mod layout;
 pub(crate) mod state;
 
@@ -10,20 +12,16 @@ use crate::fence::Fence;
 use crate::memory::DmaMemory;
 use crate::shared::Shared;
 use crate::transport::QueueAddresses;
+use handshake::Handshake;
 use layout::{QueueLayout, QueueSize};
 use state::{Completion, State};
 
 pub use layout::MAX_QUEUE_SIZE;
 pub use state::{DescriptorSlot, RingViolation};
 
-// Descriptor flags (2.7.5), and the one flag of each ring (2.7.6, 2.7.8).
+// Descriptor flags (2.7.5).
 const DESCRIPTOR_NEXT: u16 = 1;
 const DESCRIPTOR_WRITE: u16 = 2;
-const USED_NO_NOTIFY: u16 = 1;
-
-/// How often the driver tries to name a used index that the device has not passed meanwhile. A device that is quicker
-/// each time is at work, and is looked at again in any case.
-const REARM_TRIES: u32 = 4;
 
 /// A buffer inside the shared memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +45,6 @@ impl Buffer {
     }
 }
 
-/// Whether a reader who asked to hear when `event` is passed wants to hear of a move from `old` to `new`
-/// (`vring_need_event`; 2.7.7.1, 2.7.10). All three run freely modulo 65536.
-pub(crate) const fn need_event(event: u16, new: u16, old: u16) -> bool {
-    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
-}
-
 /// Memory and fences, as every call on a queue needs them.
 #[derive(Debug)]
 pub(crate) struct Bus<'b, M: DmaMemory, F: Fence> {
@@ -68,6 +60,59 @@ impl<M: DmaMemory, F: Fence> Clone for Bus<'_, M, F> {
 
 impl<M: DmaMemory, F: Fence> Copy for Bus<'_, M, F> {}
 
+/// The words of one queue's handshake, in the shared memory.
+struct Words<'b, M: DmaMemory, F: Fence> {
+    bus: Bus<'b, M, F>,
+    layout: QueueLayout,
+    base: usize,
+}
+
+impl<M: DmaMemory, F: Fence> Words<'_, M, F> {
+    /// Writes a field that the device reads, and hands it over.
+    fn publish(&self, field: usize, value: u16) {
+        let field = self.base.wrapping_add(field);
+        self.bus.shared.write_u16(field, value);
+        self.bus.shared.sync_for_device(field..field.wrapping_add(2));
+    }
+
+    /// Takes over a field that the device writes, and reads it.
+    fn fetch(&self, field: usize) -> u16 {
+        let field = self.base.wrapping_add(field);
+        self.bus.shared.sync_for_driver(field..field.wrapping_add(2));
+        self.bus.shared.read_u16(field)
+    }
+}
+
+impl<M: DmaMemory, F: Fence> handshake::Words for Words<'_, M, F> {
+    fn set_available_index(&self, index: u16) {
+        self.publish(self.layout.available_index(), index);
+    }
+    fn set_available_flags(&self, flags: u16) {
+        self.publish(self.layout.available, flags);
+    }
+    fn set_used_event(&self, index: u16) {
+        self.publish(self.layout.used_event(), index);
+    }
+    fn used_index(&self) -> u16 {
+        self.fetch(self.layout.used_index())
+    }
+    fn used_flags(&self) -> u16 {
+        self.fetch(self.layout.used_flags())
+    }
+    fn available_event(&self) -> u16 {
+        self.fetch(self.layout.available_event())
+    }
+    fn release(&self) {
+        self.bus.fence.release();
+    }
+    fn acquire(&self) {
+        self.bus.fence.acquire();
+    }
+    fn full(&self) {
+        self.bus.fence.full();
+    }
+}
+
 /// One split virtqueue.
 #[derive(Debug)]
 pub(crate) struct Queue<'a> {
@@ -76,16 +121,7 @@ pub(crate) struct Queue<'a> {
     /// Where the queue's memory starts in the shared memory.
     base: usize,
     state: State<'a>,
-    /// Whether `VIRTIO_F_EVENT_IDX` was negotiated.
-    event_index: bool,
-    /// The available ring's index, as published.
-    available: u16,
-    /// The available ring's index when the device was last asked whether it wants a notification.
-    notified: u16,
-    /// The used ring's index up to which completions were taken.
-    used: u16,
-    /// What the device was last told in `used_event`.
-    used_event: u16,
+    handshake: Handshake,
     broken: Option<RingViolation>,
 }
 
@@ -97,11 +133,7 @@ impl<'a> Queue<'a> {
             layout: QueueLayout::new(size),
             base,
             state: State::new(slots),
-            event_index: false,
-            available: 0,
-            notified: 0,
-            used: 0,
-            used_event: 0,
+            handshake: Handshake::new(false),
             broken: None,
         }
     }
@@ -127,11 +159,7 @@ impl<'a> Queue<'a> {
     /// Starts anew: the device was reset, and knows nothing of the queue. Nothing is in flight, all memory is zero.
     pub(crate) fn reset<M: DmaMemory>(&mut self, shared: &Shared<M>, event_index: bool) {
         self.state.reset();
-        self.event_index = event_index;
-        self.available = 0;
-        self.notified = 0;
-        self.used = 0;
-        self.used_event = 0;
+        self.handshake = Handshake::new(event_index);
         self.broken = None;
         let memory = self.base..self.base.wrapping_add(self.layout.total);
         shared.clear(memory.clone());
@@ -175,49 +203,27 @@ impl<'a> Queue<'a> {
             bus.shared.sync_for_device(descriptor..descriptor.wrapping_add(layout::DESCRIPTOR_SIZE));
         });
         let Some(head) = head else { return false };
-        self.publish_u16(bus, self.layout.available_ring(self.available), head);
-        // Pairs with the device's load of the index: whoever sees the new index sees ring slot, descriptors and buffers.
-        // The slot was handed over before, so that this holds too where caches are written back one line at a time.
-        bus.fence.release();
-        self.available = self.available.wrapping_add(1);
-        self.publish_u16(bus, self.layout.available_index(), self.available);
+        let words = self.words(bus);
+        // Handed over before the index, so that the device finds it there too where caches are written back one line at
+        // a time.
+        words.publish(layout.available_ring(self.handshake.available()), head);
+        self.handshake.publish(&words);
         true
     }
 
     /// Whether the device wants to be notified of what was added since the last call (2.7.10).
     pub(crate) fn should_notify<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) -> bool {
-        if self.notified == self.available {
-            return false;
-        }
-        // Pairs with the device's barrier between asking for notifications and looking at the index again: one of the
-        // two sides sees what the other wrote.
-        bus.fence.full();
-        let old = core::mem::replace(&mut self.notified, self.available);
-        if self.event_index {
-            let event = self.fetch_u16(bus.shared, self.layout.available_event());
-            need_event(event, self.available, old)
-        } else {
-            self.fetch_u16(bus.shared, self.layout.used_flags()) & USED_NO_NOTIFY == 0
-        }
+        let words = self.words(bus);
+        self.handshake.should_notify(&words)
     }
 
-    /// Writes a field that the device reads, and hands it over.
-    fn publish_u16<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>, field: usize, value: u16) {
-        let field = self.at(field);
-        bus.shared.write_u16(field, value);
-        bus.shared.sync_for_device(field..field.wrapping_add(2));
-    }
-
-    /// Takes over a field that the device writes, and reads it.
-    fn fetch_u16<M: DmaMemory>(&self, shared: &Shared<M>, field: usize) -> u16 {
-        let field = self.at(field);
-        shared.sync_for_driver(field..field.wrapping_add(2));
-        shared.read_u16(field)
+    fn words<'b, M: DmaMemory, F: Fence>(&self, bus: Bus<'b, M, F>) -> Words<'b, M, F> {
+        Words { bus, layout: self.layout, base: self.base }
     }
 
     /// Whether a call of [`pop`](Self::pop) would find something, good or bad.
-    pub(crate) fn has_used<M: DmaMemory>(&self, shared: &Shared<M>) -> bool {
-        self.broken.is_none() && self.fetch_u16(shared, self.layout.used_index()) != self.used
+    pub(crate) fn has_used<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>) -> bool {
+        self.broken.is_none() && self.handshake.look(&self.words(bus)).1 != 0
     }
 
     /// Takes the next completion.
@@ -232,23 +238,21 @@ impl<'a> Queue<'a> {
         if let Some(violation) = self.broken {
             return Err(violation);
         }
-        let found = self.fetch_u16(bus.shared, self.layout.used_index());
-        let moved = found.wrapping_sub(self.used);
-        if moved == 0 {
+        let from = self.handshake.used();
+        let (to, ahead) = self.handshake.look(&self.words(bus));
+        if ahead == 0 {
             return Ok(None);
         }
-        if moved > self.state.in_flight() {
-            return Err(self.latch(RingViolation::IndexJump { from: self.used, to: found }));
+        if ahead > self.state.in_flight() {
+            return Err(self.latch(RingViolation::IndexJump { from, to }));
         }
-        // Pairs with the device's release of the index: the element and the buffers that it names are complete.
-        bus.fence.acquire();
-        let element = self.at(self.layout.used_ring(self.used));
+        let element = self.at(self.layout.used_ring(from));
         bus.shared.sync_for_driver(element..element.wrapping_add(layout::USED_ELEMENT_SIZE));
         let id = bus.shared.read_u32(element);
         let length = bus.shared.read_u32(element.wrapping_add(4));
         match self.state.complete(id, length) {
             Ok(completion) => {
-                self.used = self.used.wrapping_add(1);
+                self.handshake.took_one();
                 Ok(Some(completion))
             }
             Err(violation) => Err(self.latch(violation)),
@@ -256,35 +260,16 @@ impl<'a> Queue<'a> {
     }
 
     /// Asks the device for an interrupt at the next completion (2.7.7); to be called after the last [`pop`](Self::pop)
-    /// of a drain. Returns whether something came in between, which must be popped then. For an index that the device
-    /// was asked for before, it interrupts: the answer is `false` without a look.
+    /// of a drain. Returns whether something came in between, which must be popped then.
     pub(crate) fn rearm_interrupt<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) -> bool {
-        // Without event indexes, interrupts are never switched off in the flags, so that there is nothing to switch on.
-        self.event_index && self.ask_for_interrupt_at(bus, self.used) && self.has_used(bus.shared)
+        let words = self.words(bus);
+        self.handshake.rearm(&words)
     }
 
     /// Asks the device for an interrupt at whatever it completes from now on, though not all that came was popped.
     pub(crate) fn rearm_interrupt_behind_used<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
-        for _ in 0..REARM_TRIES {
-            let found = self.fetch_u16(bus.shared, self.layout.used_index());
-            if !self.event_index
-                || !self.ask_for_interrupt_at(bus, found)
-                || self.fetch_u16(bus.shared, self.layout.used_index()) == found
-            {
-                return;
-            }
-        }
-    }
-
-    /// Sets `used_event`. Returns whether that changed it: if not, the device has been asked already.
-    fn ask_for_interrupt_at<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>, index: u16) -> bool {
-        if core::mem::replace(&mut self.used_event, index) == index {
-            return false;
-        }
-        self.publish_u16(bus, self.layout.used_event(), index);
-        // Pairs with the device's barrier between publishing an element and reading `used_event`.
-        bus.fence.full();
-        true
+        let words = self.words(bus);
+        self.handshake.rearm_behind_used(&words);
     }
 
     fn latch(&mut self, violation: RingViolation) -> RingViolation {
@@ -301,31 +286,6 @@ mod tests {
     use core::ptr::NonNull;
     use core::sync::atomic::AtomicU8;
     use std::boxed::Box;
-
-    /// The definition, spelled out: of the indexes from `old` to `new` (excluded), is one of them `event`?
-    fn passes(event: u16, new: u16, old: u16) -> bool {
-        let mut index = old;
-        while index != new {
-            if index == event {
-                return true;
-            }
-            index = index.wrapping_add(1);
-        }
-        false
-    }
-
-    #[test]
-    fn need_event_is_exact_across_the_wrap() {
-        for old in (65500..=65535u16).chain(0..40) {
-            for batch in 0..5u16 {
-                let new = old.wrapping_add(batch);
-                for distance in 0..80u16 {
-                    let event = old.wrapping_sub(40).wrapping_add(distance);
-                    assert_eq!(need_event(event, new, old), passes(event, new, old), "{event} {new} {old}");
-                }
-            }
-        }
-    }
 
     #[repr(align(4096))]
     struct Page(#[expect(dead_code, reason = "reached by its address")] [AtomicU8; 4096]);
@@ -391,6 +351,10 @@ mod tests {
             self.queue.rearm_interrupt(bus)
         }
 
+        fn has_used(&self) -> bool {
+            self.queue.has_used(Bus { shared: &self.shared, fence: &CoherentFence })
+        }
+
         fn available_index(&self) -> u16 {
             self.shared.read_u16(64 + 2)
         }
@@ -433,9 +397,9 @@ mod tests {
         assert!(fixture.add(7));
         assert_eq!(fixture.pop(), Ok(None));
         fixture.complete(0, 0, 99);
-        assert!(fixture.queue.has_used(&fixture.shared));
+        assert!(fixture.has_used());
         assert_eq!(fixture.pop(), Ok(Some(Completion { token: 7, length: 99, writable: 2 })));
-        assert!(!fixture.queue.has_used(&fixture.shared));
+        assert!(!fixture.has_used());
         assert_eq!(fixture.pop(), Ok(None));
     }
 
@@ -449,7 +413,7 @@ mod tests {
         assert_eq!(fixture.pop(), Err(violation));
         fixture.complete(0, 0, 2);
         assert_eq!(fixture.pop(), Err(violation));
-        assert!(!fixture.queue.has_used(&fixture.shared), "a broken queue keeps nobody busy");
+        assert!(!fixture.has_used(), "a broken queue keeps nobody busy");
         assert!(!fixture.add(8));
         fixture.queue.reset(&fixture.shared, false);
         assert_eq!(fixture.pop(), Ok(None));
@@ -475,7 +439,7 @@ mod tests {
         assert!(fixture.add(0));
         assert!(fixture.should_notify());
         assert!(!fixture.should_notify(), "nothing new since");
-        fixture.shared.write_u16(4096, USED_NO_NOTIFY);
+        fixture.shared.write_u16(4096, 1);
         assert!(fixture.add(1));
         assert!(!fixture.should_notify());
 

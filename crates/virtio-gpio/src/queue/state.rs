@@ -164,6 +164,8 @@ impl<'a> State<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::HashSet;
+    use std::vec::Vec;
 
     fn chain(state: &mut State<'_>, length: u16, token: u16) -> Option<u16> {
         state.begin(length, token, 2, |_, _| ())
@@ -173,7 +175,7 @@ mod tests {
     fn a_chain_links_its_descriptors_in_order() {
         let mut slots = [DescriptorSlot::EMPTY; 4];
         let mut state = State::new(&mut slots);
-        let mut seen = std::vec::Vec::new();
+        let mut seen = Vec::new();
         assert_eq!(state.begin(3, 7, 2, |index, next| seen.push((index, next))), Some(0));
         assert_eq!(seen, [(0, Some(1)), (1, Some(2)), (2, None)]);
         assert_eq!((state.free(), state.in_flight()), (1, 1));
@@ -208,6 +210,90 @@ mod tests {
         assert_eq!((state.free(), state.in_flight()), (4, 0));
     }
 
+    /// A state at rest, to be compared: the free list's start and length, and each record's links.
+    type Snapshot = (u16, u16, Vec<(u16, u16)>);
+
+    /// Restores a state in `slots`, runs `step` on it, and gives what became of it.
+    fn step<R>(from: &Snapshot, step: impl FnOnce(&mut State<'_>) -> R) -> (R, Snapshot) {
+        let &(first_free, free, ref links) = from;
+        // What a chain's owner knows it by is here the head, so that a mix-up shows.
+        let slot = |(head, &(next, chain))| DescriptorSlot { next, chain, token: head, writable: 2 };
+        let mut slots: Vec<_> = (0..).zip(links).map(slot).collect();
+        let in_flight = u16::try_from(links.iter().filter(|(_, chain)| *chain > 0).count()).unwrap();
+        let mut state = State { slots: &mut slots, first_free, free, in_flight };
+        let result = step(&mut state);
+        let (first_free, free) = (state.first_free, state.free);
+        let heads = state.slots.iter().filter(|slot| slot.chain > 0).count();
+        assert_eq!(usize::from(state.in_flight()), heads, "chains in flight are counted right");
+        (result, (first_free, free, slots.iter().map(|slot| (slot.next, slot.chain)).collect()))
+    }
+
+    /// The descriptors of a list of that length.
+    fn walk(links: &[(u16, u16)], first: u16, length: u16) -> Vec<u16> {
+        let follow = |&index: &u16| Some(links[usize::from(index)].0);
+        std::iter::successors(Some(first), follow).take(length.into()).collect()
+    }
+
+    /// Every descriptor is in exactly one place: the free list, or one chain in flight.
+    fn check((first_free, free, links): &Snapshot) {
+        let mut all = walk(links, *first_free, *free);
+        for (head, &(_, chain)) in (0..).zip(links) {
+            all.extend(walk(links, head, chain));
+        }
+        all.sort_unstable();
+        assert!(all.iter().copied().eq(0..u16::try_from(links.len()).unwrap()), "{all:?} in {links:?}");
+    }
+
+    /// Walks through all states that chains of these lengths and ids of any kind can lead to. Returns their number.
+    fn explore(size: u16, lengths: &[u16]) -> usize {
+        let links = (1..=size).map(|next| (next, 0)).collect();
+        let start: Snapshot = (0, size, links);
+        let mut seen = HashSet::from([start.clone()]);
+        let mut todo = Vec::from([start]);
+        while let Some(from) = todo.pop() {
+            check(&from);
+            let mut reach = |next: Snapshot| {
+                if seen.insert(next.clone()) {
+                    todo.push(next);
+                }
+            };
+            for &length in lengths {
+                let mut used = Vec::new();
+                let (head, next) = step(&from, |state| state.begin(length, 0, 2, |index, _| used.push(index)));
+                assert_eq!(head.is_some(), length > 0 && length <= from.1, "{length} of {}", from.1);
+                assert_eq!(used.len(), head.map_or(0, |_| length.into()));
+                assert_eq!(head, used.first().copied());
+                reach(next);
+            }
+            for id in (0..u32::from(size) + 2).chain([0xffff, 0x1_0000, 0x8000_0001, u32::MAX]) {
+                let chain = usize::try_from(id).ok().and_then(|id| from.2.get(id)).map(|(_, chain)| *chain);
+                let (completed, next) = step(&from, |state| state.complete(id, 1));
+                match chain {
+                    None => assert_eq!(completed, Err(RingViolation::IdOutOfRange(id))),
+                    Some(0) => assert_eq!(completed, Err(RingViolation::NotInFlight(id))),
+                    Some(chain) => {
+                        assert_eq!(completed.map(|completion| u32::from(completion.token)), Ok(id));
+                        assert_eq!(next.1, from.1 + chain);
+                    }
+                }
+                if completed.is_err() {
+                    assert_eq!(next, from, "what is refused changes nothing");
+                }
+                reach(next);
+            }
+        }
+        seen.len()
+    }
+
+    /// All orders of beginnings and endings: every state of small queues is visited, and every step tried in it.
+    #[test]
+    fn no_descriptor_is_lost_or_used_twice_in_any_order() {
+        for (size, lengths) in [(2, &[0, 1, 2, 3][..]), (4, &[1, 2, 3, 4, 5]), (8, &[2])] {
+            let states = explore(size, lengths);
+            assert!(states > usize::from(size), "{states} states of {size} descriptors");
+        }
+    }
+
     proptest! {
         /// Whatever is begun and whatever ids come back: no descriptor is lost, none is in two chains.
         #[test]
@@ -217,10 +303,10 @@ mod tests {
             let mut flying = std::collections::BTreeMap::new();
             for (begin, length, id) in steps {
                 if begin {
-                    let mut used = std::vec::Vec::new();
+                    let mut used = Vec::new();
                     let token = length.wrapping_mul(3);
                     if let Some(head) = state.begin(length, token, 2, |index, _| used.push(index)) {
-                        prop_assert!(flying.values().all(|(_, other): &(u16, std::vec::Vec<u16>)| other.iter().all(|d| !used.contains(d))));
+                        prop_assert!(flying.values().all(|(_, other): &(u16, Vec<u16>)| other.iter().all(|d| !used.contains(d))));
                         flying.insert(head, (token, used));
                     }
                 } else {
