@@ -115,7 +115,7 @@ pub struct Statistics {
 }
 
 /// Where a chip's descriptors and request slots are. Counted, so that one that was lost is missing here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Resources {
     /// Descriptors of both queues together.
     pub descriptors: u32,

@@ -225,6 +225,7 @@ mod tests {
         let (first_free, free) = (state.first_free, state.free);
         let heads = state.slots.iter().filter(|slot| slot.chain > 0).count();
         assert_eq!(usize::from(state.in_flight()), heads, "chains in flight are counted right");
+        assert_eq!(state.count_free(), state.free());
         (result, (first_free, free, slots.iter().map(|slot| (slot.next, slot.chain)).collect()))
     }
 
