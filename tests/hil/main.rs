@@ -15,6 +15,7 @@ mod faults;
 mod image;
 mod peer;
 mod ratified;
+mod soak;
 mod tree;
 mod wrong_arguments;
 
@@ -43,7 +44,7 @@ const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64",
 
 fn main() {
     let mut trials = Vec::new();
-    let groups: [(&str, &[Entry]); 12] = [
+    let groups: [(&str, &[Entry]); 13] = [
         ("boot", boot::CASES),
         ("tree", tree::CASES),
         ("image", image::CASES),
@@ -55,6 +56,7 @@ fn main() {
         ("bad_queues", bad_queues::CASES),
         ("draft_faults", draft_faults::CASES),
         ("fault_mix", fault_mix::CASES),
+        ("soak", soak::CASES),
         ("peer", peer::CASES),
     ];
     for (short, board) in BOARDS {

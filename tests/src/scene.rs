@@ -38,6 +38,7 @@ pub struct Scene {
     world: World,
     sockets: Vec<PathBuf>,
     folder: TempDir,
+    traced: bool,
 }
 
 /// A booted scene. Dropping it ends QEMU and the devices.
@@ -47,7 +48,7 @@ pub struct Running {
     pub guest: Guest,
     /// The guest's console.
     pub console: Output,
-    /// What the devices saw and did.
+    /// What the devices saw and did. Empty if the scene keeps no trace, as is the log.
     pub trace: Trace,
     /// The same together with the console, in one order; without devices there is nobody who keeps it.
     pub log: Log,
@@ -106,7 +107,7 @@ impl Scene {
             chips.push(chip);
             sockets.push(socket);
         }
-        Ok(Self { command, world: World::new(chips), sockets, folder })
+        Ok(Self { command, world: World::new(chips), sockets, folder, traced: true })
     }
 
     /// Sets the guest's boot arguments.
@@ -133,6 +134,13 @@ impl Scene {
         Ok(self)
     }
 
+    /// Keeps neither trace nor log: a run that lasts would fill the memory with it.
+    #[must_use]
+    pub fn without_trace(mut self) -> Self {
+        self.traced = false;
+        self
+    }
+
     /// Starts the devices and boots the guest.
     ///
     /// # Errors
@@ -140,9 +148,11 @@ impl Scene {
     /// When either cannot be started.
     pub fn start(mut self) -> anyhow::Result<Running> {
         let trace = Trace::default();
-        self.world.watch(trace.clone());
         let log = Log::default();
-        self.world.watch(log.clone());
+        if self.traced {
+            self.world.watch(trace.clone());
+            self.world.watch(log.clone());
+        }
         let devices = if self.sockets.is_empty() {
             None
         } else {

@@ -7,7 +7,7 @@ use gpio_model::names::{Names, NamesError};
 use gpio_model::observe::{Activity, Observer};
 use gpio_model::{draft, ratified};
 use virtio_gpio::messages::draft::Message;
-use virtio_gpio::messages::{Level, LineId};
+use virtio_gpio::messages::{InterruptType, Level, LineId};
 
 use crate::fault::{AnswerFault, Faults, QueueFault, Requests, Rule};
 
@@ -192,6 +192,33 @@ impl Chip {
         let Model::Draft(device) = &mut self.model else { return Err(WrongProtocol) };
         device.send(message);
         Ok(())
+    }
+
+    /// Ends all that is wrong with the device. What it has withheld until now comes late; what it has lost does not come.
+    pub fn heal(&mut self) {
+        self.faults = Faults::default();
+        self.stalled = false;
+        if let Model::Draft(device) = &mut self.model {
+            for line in (0..device.bank().count()).map(LineId) {
+                device.set_mute(line, false);
+            }
+        }
+    }
+
+    /// What a line of a ratified device interrupts for; `None` where there is no such line, and in the draft.
+    pub fn interrupt_type(&self, line: LineId) -> Option<InterruptType> {
+        match &self.model {
+            Model::Ratified(device) => device.interrupt_type(line).ok(),
+            Model::Draft(_) => None,
+        }
+    }
+
+    /// Whether the device has something for the driver that is not in the queues yet.
+    pub fn has_undelivered(&self) -> bool {
+        match &self.model {
+            Model::Ratified(device) => device.has_event(),
+            Model::Draft(device) => device.next_message().is_some(),
+        }
     }
 
     /// Lets a new driver begin, with the features that it accepted.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ pub struct Options {
 pub struct Handle {
     desk: Desk,
     connected: Arc<AtomicBool>,
+    laps: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -116,6 +117,7 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
     let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).context("Cannot make an eventfd")?);
     let (errands, inbox) = mpsc::channel();
     let connected = Arc::new(AtomicBool::new(false));
+    let laps = Arc::new(AtomicU64::new(0));
     let server = Server {
         world,
         ports,
@@ -123,13 +125,14 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
         inbox,
         wake: Arc::clone(&wake),
         connected: Arc::clone(&connected),
+        laps: Arc::clone(&laps),
         clock: Instant::now(),
     };
     let thread = std::thread::Builder::new()
         .name("vgpio-server".to_owned())
         .spawn(move || server.run())
         .context("Cannot start a thread")?;
-    Ok(Handle { desk: Desk { errands, wake }, connected, thread: Some(thread) })
+    Ok(Handle { desk: Desk { errands, wake }, connected, laps, thread: Some(thread) })
 }
 
 /// The server has stopped.
@@ -155,6 +158,21 @@ impl Handle {
         errand: impl FnOnce(&mut World, Duration) -> T + Send + 'static,
     ) -> Result<T, Stopped> {
         self.desk.with(errand)
+    }
+
+    /// Waits until the devices have looked at everything that drivers had made available before, and have given them
+    /// everything for which there were buffers.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`].
+    pub fn settle(&self) -> Result<(), Stopped> {
+        // The lap that is under way may have begun before; the one behind it has not.
+        let enough = self.laps.load(Ordering::Relaxed).saturating_add(2);
+        while self.laps.load(Ordering::Relaxed) < enough {
+            self.with(|_, _| ())?;
+        }
+        Ok(())
     }
 
     /// Whether the server has stopped.
@@ -283,6 +301,8 @@ struct Server {
     inbox: mpsc::Receiver<Errand>,
     wake: Arc<OwnedFd>,
     connected: Arc<AtomicBool>,
+    /// How often all queues were looked at until there was nothing to do.
+    laps: Arc<AtomicU64>,
     clock: Instant,
 }
 
@@ -292,6 +312,9 @@ impl Server {
             self.go_on();
             self.world.settle(self.clock.elapsed());
             let busy = self.serve();
+            if !busy {
+                self.laps.fetch_add(1, Ordering::Relaxed);
+            }
             if !self.persistent && self.ports.iter().all(|port| port.served && port.connection.is_none()) {
                 break;
             }

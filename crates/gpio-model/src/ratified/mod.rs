@@ -290,6 +290,11 @@ impl<O: Observer> Device<O> {
         self.returned.push_back((pair, status));
     }
 
+    /// Whether an event buffer pair is on its way back to the driver.
+    pub fn has_event(&self) -> bool {
+        !self.returned.is_empty()
+    }
+
     /// The next event buffer pair that goes back to the driver. Its used length is 1, or 0 where the chain has no room.
     pub fn pop_event(&mut self) -> Option<(Token, EventStatus)> {
         self.returned.pop_front()

@@ -225,7 +225,18 @@ impl Output {
     ///
     /// [`NoSuchLine`] when it does not come within `patience`, or when the guest ends without it.
     pub fn wait_for(&self, patience: Duration, text: &str) -> Result<String, NoSuchLine> {
-        let found = self.0.find_from(0, patience, |_, line| line.contains(text).then(|| line.clone()));
-        found.map_err(|vain| NoSuchLine { ended: vain.ended, lines: self.lines() })
+        let lines = self.wait_for_from(0, patience, text)?;
+        Ok(lines.into_iter().next_back().unwrap_or_default())
+    }
+
+    /// Waits for a line that has `text` in it, and returns all lines from the one of that number up to it.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSuchLine`] when it does not come within `patience`, or when the guest ends without it.
+    pub fn wait_for_from(&self, first: usize, patience: Duration, text: &str) -> Result<Vec<String>, NoSuchLine> {
+        let found = self.0.find_from(first, patience, |position, line| line.contains(text).then_some(position));
+        let last = found.map_err(|vain| NoSuchLine { ended: vain.ended, lines: self.lines() })?;
+        Ok(self.0.with(|lines| lines.get(first..=last).unwrap_or_default().to_vec()))
     }
 }

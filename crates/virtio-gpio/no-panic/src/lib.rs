@@ -99,7 +99,13 @@ extern "C" fn everything(line: u16, size: u16, requests_in_flight: u16) -> Optio
     let parts = Parts { memory: Memory, fence: CoherentFence, clock: Time };
     let chip: Chip<'_, Unknown> = Chip::new(device, &sizes, parts, storage, options).ok()?;
     let _ = black_box((chip.name(LineId(line)), chip.find("led0"), chip.names().count(), chip.device_name()));
-    let _ = black_box((chip.is_idle(), chip.next_deadline(), chip.statistics(), chip.has_event_under_way()));
+    let _ = black_box((
+        chip.is_idle(),
+        chip.next_deadline(),
+        chip.statistics(),
+        chip.resources(),
+        chip.has_event_under_way(),
+    ));
     let _ = black_box((chip.names_error(), chip.has_failed(), chip.is_recovering(), chip.watch_limit()));
 
     let mut output = chip.line(LineId(line)).ok()?.into_output(Level::Low).ok()?;

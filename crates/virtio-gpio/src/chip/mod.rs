@@ -279,7 +279,7 @@ impl<'a, P: Platform> Chip<'a, P> {
 
     /// Where the descriptors and the request slots are. The cost grows with the size of the queues.
     pub fn resources(&self) -> Resources {
-        self.with(|core| core.resources())
+        self.with(Core::resources)
     }
 
     /// Whether the device was given up.
