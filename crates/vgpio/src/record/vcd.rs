@@ -1,7 +1,8 @@
 //! Waveforms: a value change dump (IEEE 1364), which `GTKWave`, `PulseView` and Surfer read.
 //!
-//! One flat scope; for each line its level (`led0`; `x` while nobody cares about the line) and whether the guest drives it
-//! (`led0_out`). Microseconds, because some viewers become slow with a finer scale.
+//! One flat scope of wires of one bit, because that is what every viewer shows. For each line there are its level (`led0`;
+//! `x` while nobody cares about the line), whether the guest drives it (`led0_out`; `x` while the guest does not use the
+//! line), and whether the outside drives it (`led0_ext`). Microseconds, because some viewers become slow with a finer scale.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use gpio_model::bank::Line;
 use gpio_model::observe::Activity;
 use vcd::{IdCode, SimulationCommand, TimescaleUnit, Value};
-use virtio_gpio::messages::{Direction, Level};
+use virtio_gpio::messages::Direction;
 
 use super::{Record, Sink};
 use crate::chip::Chip;
@@ -24,11 +25,14 @@ pub struct Waveform<W: Write> {
     failure: Option<io::Error>,
 }
 
+/// What the names of a line's wires end with: its level, who drives it.
+pub(crate) const SUFFIXES: [&str; 3] = ["", "_out", "_ext"];
+
+/// The wires of one line.
 #[derive(Clone, Copy)]
 struct Signals {
-    level: IdCode,
-    output: IdCode,
-    shown: (Value, Value),
+    codes: [IdCode; SUFFIXES.len()],
+    shown: [Value; SUFFIXES.len()],
 }
 
 impl<W: Write> fmt::Debug for Waveform<W> {
@@ -55,9 +59,11 @@ impl<W: Write> Waveform<W> {
             let mut of_chip = Vec::new();
             for ((line, state), name) in chip.bank().lines().zip(chip.names()) {
                 let name = unique(&mut taken, &format!("{prefix}{}", identifier(name, line.0)));
-                let level = writer.add_wire(1, &name)?;
-                let output = writer.add_wire(1, &format!("{name}_out"))?;
-                of_chip.push(Signals { level, output, shown: values(*state) });
+                let mut codes = [IdCode::FIRST; SUFFIXES.len()];
+                for (code, suffix) in codes.iter_mut().zip(SUFFIXES) {
+                    *code = writer.add_wire(1, &format!("{name}{suffix}"))?;
+                }
+                of_chip.push(Signals { codes, shown: values(*state) });
             }
             signals.push(of_chip);
         }
@@ -66,8 +72,9 @@ impl<W: Write> Waveform<W> {
         writer.timestamp(0)?;
         writer.begin(SimulationCommand::Dumpvars)?;
         for signals in signals.iter().flatten() {
-            writer.change_scalar(signals.level, signals.shown.0)?;
-            writer.change_scalar(signals.output, signals.shown.1)?;
+            for (code, value) in signals.codes.into_iter().zip(signals.shown) {
+                writer.change_scalar(code, value)?;
+            }
         }
         writer.end()?;
         Ok(Self { writer, signals, time: 0, failure: None })
@@ -77,18 +84,17 @@ impl<W: Write> Waveform<W> {
         let Activity::Changed(change) = record.activity else { return Ok(()) };
         let lines = self.signals.get_mut(record.chip);
         let Some(signals) = lines.and_then(|lines| lines.get_mut(usize::from(change.line.0))) else { return Ok(()) };
-        let (old, new) = (signals.shown, values(change.after));
-        signals.shown = new;
-        let Signals { level, output, .. } = *signals;
+        let new = values(change.after);
+        let old = std::mem::replace(&mut signals.shown, new);
+        let codes = signals.codes;
         if old == new {
             return Ok(());
         }
         self.advance(record.at)?;
-        if old.0 != new.0 {
-            self.writer.change_scalar(level, new.0)?;
-        }
-        if old.1 != new.1 {
-            self.writer.change_scalar(output, new.1)?;
+        for (code, (old, new)) in codes.into_iter().zip(old.into_iter().zip(new)) {
+            if old != new {
+                self.writer.change_scalar(code, new)?;
+            }
         }
         Ok(())
     }
@@ -126,33 +132,34 @@ impl<W: Write + Send> Sink for Waveform<W> {
     }
 }
 
-/// The level of a line and whether the guest drives it.
-fn values(line: Line) -> (Value, Value) {
-    let level = match (line.is_defined(), line.level()) {
-        (false, _) => Value::X,
-        (true, Level::Low) => Value::V0,
-        (true, Level::High) => Value::V1,
-    };
+/// What the wires of a line show.
+fn values(line: Line) -> [Value; SUFFIXES.len()] {
+    let level = if line.is_defined() { Value::from(bool::from(line.level())) } else { Value::X };
     let output = match line.direction {
         Direction::None => Value::X,
         Direction::Input => Value::V0,
         Direction::Output => Value::V1,
     };
-    (level, output)
+    [level, output, Value::from(line.drive.is_some())]
+}
+
+/// What a line is called in a waveform.
+fn identifier(name: &str, line: u16) -> String {
+    if name.is_empty() { format!("line{line}") } else { plain(name) }
 }
 
 /// A name without characters that some viewer would stumble over.
-fn identifier(name: &str, line: u16) -> String {
-    if name.is_empty() {
-        return format!("line{line}");
-    }
+pub(crate) fn plain(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
+/// A name that is not taken, and whose names with suffixes are not either.
 fn unique(taken: &mut HashSet<String>, name: &str) -> String {
     let mut candidate = name.to_owned();
-    while !taken.insert(candidate.clone()) {
+    let all = |name: &str| SUFFIXES.map(|suffix| format!("{name}{suffix}"));
+    while all(&candidate).iter().any(|name| taken.contains(name)) {
         candidate.push('_');
     }
+    taken.extend(all(&candidate));
     candidate
 }

@@ -292,16 +292,24 @@ fn waveform_shows_every_line_from_the_beginning_to_the_end() {
     world.finish(ms(5));
     let text = String::from_utf8(file.0.lock().unwrap().clone()).unwrap();
     let (header, changes) = text.split_once("$enddefinitions $end\n").unwrap();
-    for part in ["$timescale 1 us $end", "$scope module vgpio $end", " led_0 $end", " led_0_out $end", " line1 $end"] {
+    for part in [
+        "$timescale 1 us $end",
+        "$scope module vgpio $end",
+        " led_0 $end",
+        " led_0_out $end",
+        " led_0_ext $end",
+        " line1 $end",
+    ] {
         assert!(header.contains(part), "{part:?} is missing in:\n{header}");
     }
-    // IEEE 1364: the identifiers are given out in the order of the variables: ! " # $
-    assert_eq!(changes, "#0\n$dumpvars\nx!\nx\"\nx#\nx$\n$end\n#3000\n1!\n0!\n#4000\nx!\n#5000\n");
+    // IEEE 1364: the identifiers are given out in the order of the variables: ! " # $ % &
+    let begin = "#0\n$dumpvars\nx!\nx\"\n0#\nx$\nx%\n0&\n$end\n";
+    assert_eq!(changes, format!("{begin}#3000\n1!\n1#\n0!\n#4000\nx!\n0#\n#5000\n"));
 }
 
 #[test]
 fn waveform_names_are_unique() {
-    let world = World::new(vec![chip(&["a b", "a_b", "line3", ""]), chip(&["a b"])]);
+    let world = World::new(vec![chip(&["a b", "a_b", "line4", "a_b_out", ""]), chip(&["a b"])]);
     let file = File::default();
     Waveform::begin(file.clone(), world.chips()).unwrap();
     let text = String::from_utf8(file.0.lock().unwrap().clone()).unwrap();
@@ -310,5 +318,5 @@ fn waveform_names_are_unique() {
     let all = names.len();
     names.sort_unstable();
     names.dedup();
-    assert_eq!((names.len(), all), (10, 10), "{names:?}");
+    assert_eq!((names.len(), all), (18, 18), "{names:?}");
 }
