@@ -1,8 +1,9 @@
 //! Simulated virtio GPIO devices for stock QEMU.
 //!
-//! A [`world::World`] has devices ([`chip::Chip`]), wires between their lines, and buttons that press themselves. The
+//! A [`world::World`] has devices ([`chip::Chip`]), wires between their lines, and what the outside does to them. The
 //! [`server`] puts each device behind a vhost-user socket, where QEMU presents it to a guest ([`vhost`]). What happens is kept by
-//! [`record::Sink`]s: as a waveform, as counts, or as a list that a test looks at. [`qemu`] starts QEMU with a guest.
+//! [`record::Sink`]s: as a waveform, as counts, or as a list that a test looks at; [`wave`] reads waveforms and
+//! draws them. [`qemu`] starts QEMU with a guest.
 #![forbid(unsafe_code)]
 
 pub mod chip;
@@ -11,4 +12,5 @@ pub mod qemu;
 pub mod record;
 pub mod server;
 pub mod vhost;
+pub mod wave;
 pub mod world;

@@ -21,6 +21,8 @@ enum Command {
     Device(cli::device::DeviceArguments),
     /// Boot a guest in QEMU with a simulated device
     Run(cli::run::RunArguments),
+    /// Draw a recorded waveform in the terminal, or as a picture
+    Wave(cli::wave::WaveArguments),
 }
 
 fn main() -> ExitCode {
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let result = match CommandLine::parse().command {
         Command::Device(arguments) => cli::device::device(arguments),
         Command::Run(arguments) => cli::run::run(arguments),
+        Command::Wave(arguments) => cli::wave::wave(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("vgpio: {error:#}");

@@ -190,7 +190,7 @@ fn parse_button(text: &str) -> Result<(String, Duration), String> {
 }
 
 /// `500ms`, `2s` or `250us`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| "expected a whole number and a unit: 500ms, 2s, 250us")?;
     match text.strip_prefix(digits) {

@@ -3,3 +3,4 @@
 pub(crate) mod arguments;
 pub(crate) mod device;
 pub(crate) mod run;
+pub(crate) mod wave;

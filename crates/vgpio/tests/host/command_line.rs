@@ -127,6 +127,9 @@ fn mistakes_are_named_and_the_status_is_2() {
         (vec!["device", "-s", "s", "--wire", "0=8"], "line \"8\""),
         (vec!["device", "-s", "s", "--button", "0=5"], "a unit"),
         (vec!["device", "-s", "s", "--line", "a", "--lines", "0"], "there are 0 lines"),
+        (vec!["wave", "/nosuch/file"], "/nosuch/file"),
+        (vec!["wave", "/dev/null"], "no value change dump"),
+        (vec!["wave", "Cargo.toml"], "Cargo.toml: line 1: unexpected character"),
         (vec!["run", "--board", "nosuch"], "qemu-virt-aarch64"),
         (vec!["run", "--qemu", "/nosuch/qemu"], "scripts/setup"),
         (vec!["run", "--qemu", "/bin/true", "--image", "/nosuch/image"], "scripts/build"),
@@ -253,4 +256,32 @@ fn draft_needs_a_qemu_that_can_show_it() {
         text.contains("vhost-user-test-device,chardev=gpio0,virtio-id=41,num_vqs=2,vq_size=64,config_size=256"),
         "{text}"
     );
+}
+
+#[test]
+fn wave_draws_what_a_device_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (socket, vcd, picture) = (path("s"), path("a.vcd"), path("a.svg"));
+    let mut device =
+        vgpio(&["device", "-s", &socket, "--line", "led", "--line", "in", "--button", "in=2ms", "--vcd", &vcd])
+            .spawn()
+            .unwrap();
+    until("the socket is there", || Path::new(&socket).exists());
+    drop(FrontEnd::connect(Path::new(&socket), MODERN));
+    assert_eq!(device.wait().unwrap().code(), Some(0));
+
+    let output = run(&["wave", &vcd, "--lines", "in,led", "--width", "60"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows: Vec<_> = text.lines().collect();
+    assert!(rows[2].starts_with("in ") && rows[3].starts_with("led "), "{text}");
+    assert!(!text.contains('\u{1b}'), "colours in a pipe:\n{text}");
+    assert_eq!(run(&["wave", &vcd, "--svg", &picture]).status.code(), Some(0));
+    let printed = run(&["wave", &vcd, "--svg"]).stdout;
+    assert!(printed.starts_with(b"<svg ") && fs::read(&picture).unwrap() == printed);
+
+    let coloured = vgpio(&["wave", &vcd, "--lines", "in"]).env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert!(coloured.stdout.contains(&0x1b));
+    let plain = vgpio(&["wave", &vcd, "--lines", "in"]).env("NO_COLOR", "1").output().unwrap();
+    assert!(!plain.stdout.contains(&0x1b));
 }

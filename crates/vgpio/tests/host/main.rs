@@ -5,4 +5,5 @@ mod command_line;
 mod faults;
 mod front_end;
 mod server;
+mod wave;
 mod world;
