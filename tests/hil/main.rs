@@ -13,6 +13,7 @@ mod draft_faults;
 mod fault_mix;
 mod faults;
 mod image;
+mod linux;
 mod peer;
 mod ratified;
 mod soak;
@@ -58,6 +59,7 @@ fn main() {
         ("fault_mix", fault_mix::CASES),
         ("soak", soak::CASES),
         ("peer", peer::CASES),
+        ("linux", linux::CASES),
     ];
     for (short, board) in BOARDS {
         for (group, cases) in groups {
@@ -70,7 +72,12 @@ fn main() {
                     let setting = Setting { board, modern };
                     let run = move || case(setting).map_err(|error| Failed::from(format!("{error:#}")));
                     let trial = Trial::test(format!("{short}::{version}::{group}::{name}"), run);
-                    trials.push(trial.with_ignored_flag(group == "peer" && !peer::is_there()));
+                    let missing = match group {
+                        "peer" => !peer::is_there(),
+                        "linux" => !hil::linux::is_there(board),
+                        _ => false,
+                    };
+                    trials.push(trial.with_ignored_flag(missing));
                 }
             }
         }

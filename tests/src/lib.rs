@@ -1,5 +1,6 @@
 //! What the tests that boot an image need: a scene with simulated devices, and a guest in it.
 #![forbid(unsafe_code)]
 
+pub mod linux;
 pub mod scene;
 pub mod soak;

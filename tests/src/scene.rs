@@ -110,6 +110,11 @@ impl Scene {
         Ok(Self { command, world: World::new(chips), sockets, folder, traced: true })
     }
 
+    /// The machine.
+    pub(crate) fn board(&self) -> &Board {
+        &self.command.board
+    }
+
     /// Sets the guest's boot arguments.
     #[must_use]
     pub fn append(mut self, words: &str) -> Self {
