@@ -7,6 +7,7 @@ use hil::scene::{Running, Scene, Setting};
 use vgpio::chip::Chip;
 use vgpio::qemu::command::Presentation;
 use vgpio::record::Record;
+use vgpio::world::Wire;
 use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::{Direction, InterruptType, Level, LineId};
 
@@ -34,23 +35,6 @@ fn expect_end(running: &mut Running) -> anyhow::Result<()> {
     running.expect_line("linux: done")?;
     running.expect_exit(0)?;
     running.expect_no_line("virtio_gpio virtio")
-}
-
-/// The requests about one line, in order; all of them were accepted.
-fn requests(running: &Running, line: u16) -> anyhow::Result<Vec<Request>> {
-    let mut requests = Vec::new();
-    for activity in running.activities(0) {
-        match activity {
-            Activity::Request { request: Ok(request), accepted } if request.line() == Some(LineId(line)) => {
-                ensure!(accepted, "{request:?} was refused");
-                requests.push(request);
-            }
-            Activity::Request { request: Err(invalid), .. } => anyhow::bail!("{invalid:?} is no request"),
-            Activity::Malformed { .. } => anyhow::bail!("{activity:?}"),
-            _ => (),
-        }
-    }
-    Ok(requests)
 }
 
 /// The messages of the program about edges, in order.
@@ -88,8 +72,11 @@ fn outputs(setting: Setting) -> anyhow::Result<()> {
     running.expect_line("linux: get 0 1")?;
     running.expect_line("linux: get 0 0")?;
     let line = LineId(0);
-    let seen: Vec<_> =
-        requests(&running, 0)?.into_iter().filter(|request| !matches!(request, Request::GetDirection(_))).collect();
+    let seen: Vec<_> = running
+        .accepted_requests(0)?
+        .into_iter()
+        .filter(|request| !matches!(request, Request::GetDirection(_)))
+        .collect();
     let set = |level| Request::SetValue(line, level);
     let output = Request::SetDirection(line, Direction::Output);
     let expected = [set(Level::High), output, set(Level::Low), set(Level::High), set(Level::Low)];
@@ -109,7 +96,7 @@ fn outputs(setting: Setting) -> anyhow::Result<()> {
 fn inputs(setting: Setting) -> anyhow::Result<()> {
     let mut running = scene(setting)?
         .with_world(|world| {
-            world.wire(world.find("led0")?, world.find("loop0")?)?;
+            world.wire(Wire::new(world.find("led0")?, world.find("loop0")?))?;
             world.drive(std::time::Duration::ZERO, world.find("button0")?, Some(Level::High))?;
             Ok(())
         })?
@@ -120,7 +107,8 @@ fn inputs(setting: Setting) -> anyhow::Result<()> {
     let expected =
         ["get 0 0", "get 1 10", "get 0 1", "get 0 0", "get 2 0", "get 0 1"].map(|got| format!("linux: {got}"));
     ensure!(got == expected, "expected {expected:?}, saw {got:?}");
-    let turns: Vec<_> = requests(&running, 0)?
+    let turns: Vec<_> = running
+        .accepted_requests(0)?
         .into_iter()
         .filter_map(|request| match request {
             Request::SetDirection(_, direction) => Some(direction),
@@ -153,7 +141,7 @@ fn edges(setting: Setting) -> anyhow::Result<()> {
     }
     expect_end(&mut running)?;
     ensure!(reported(&running).len() == changes.len(), "saw {:?}", reported(&running));
-    let seen = requests(&running, 4)?;
+    let seen = running.accepted_requests(4)?;
     let kind = |kind| Request::SetInterruptType(LineId(4), kind);
     let both = seen.iter().position(|request| *request == kind(InterruptType::BothEdges));
     let none = seen.iter().rposition(|request| *request == kind(InterruptType::None));
@@ -208,8 +196,8 @@ fn storm(setting: Setting) -> anyhow::Result<()> {
 fn several_lines(setting: Setting) -> anyhow::Result<()> {
     let mut running = scene(setting)?
         .with_world(|world| {
-            world.wire(world.find("led0")?, world.find("loop0")?)?;
-            Ok(world.wire(world.find("led1")?, world.find("button0")?)?)
+            world.wire(Wire::new(world.find("led0")?, world.find("loop0")?))?;
+            Ok(world.wire(Wire::new(world.find("led1")?, world.find("button0")?))?)
         })?
         .linux("request:0,1:out request:3,4:in set:0:11 get:1 set:0:01 get:1 set:0:10 get:1")?
         .start()?;

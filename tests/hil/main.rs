@@ -45,7 +45,7 @@ const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64",
 
 fn main() {
     let mut trials = Vec::new();
-    let groups: [(&str, &[Entry]); 13] = [
+    let groups: [(&str, &[Entry]); 14] = [
         ("boot", boot::CASES),
         ("tree", tree::CASES),
         ("image", image::CASES),

@@ -39,23 +39,6 @@ fn scene(setting: Setting, lines: &[&str], options: Options) -> anyhow::Result<S
     Scene::new(setting, vec![(chip, Presentation::Gpio)])
 }
 
-/// The requests about one line, in order; all of them were accepted.
-fn requests(running: &Running, line: u16) -> anyhow::Result<Vec<Request>> {
-    let mut requests = Vec::new();
-    for activity in running.activities(0) {
-        match activity {
-            Activity::Request { request: Ok(request), accepted } if request.line() == Some(LineId(line)) => {
-                ensure!(accepted, "{request:?} was refused");
-                requests.push(request);
-            }
-            Activity::Request { request: Err(invalid), .. } => anyhow::bail!("{invalid:?} is no request"),
-            Activity::Malformed { .. } => anyhow::bail!("{activity:?}"),
-            _ => (),
-        }
-    }
-    Ok(requests)
-}
-
 fn is_unmasked(line: u16) -> impl FnMut(&[Record]) -> Option<()> {
     move |records| records.iter().any(|r| r.activity == Activity::Unmasked(LineId(line))).then_some(())
 }
@@ -78,7 +61,7 @@ fn blink(setting: Setting) -> anyhow::Result<()> {
         expected.extend([set(Level::High), set(Level::Low)]);
     }
     expected.extend([set(Level::Low), Request::SetDirection(line, Direction::None)]);
-    let seen = requests(&running, 0)?;
+    let seen = running.accepted_requests(0)?;
     ensure!(seen == expected, "expected {expected:#?}, saw {seen:#?}");
     Ok(())
 }
@@ -98,7 +81,7 @@ fn edges(setting: Setting) -> anyhow::Result<()> {
         running.drive(0, 1, *level)?;
         running.expect_line(&format!("edge gpio0:1 button0 {edge} level={level} count={}", count + 1))?;
     }
-    let seen = requests(&running, 1)?;
+    let seen = running.accepted_requests(1)?;
     let line = LineId(1);
     let enable = Request::SetInterruptType(line, InterruptType::BothEdges);
     let position = |request: &Request| seen.iter().position(|r| r == request);
@@ -126,7 +109,7 @@ fn edges(setting: Setting) -> anyhow::Result<()> {
 /// R8, and the release of every line, at a regular end.
 fn end_of_watch(running: &Running, line: u16) -> anyhow::Result<()> {
     let line_id = LineId(line);
-    let seen = requests(running, line)?;
+    let seen = running.accepted_requests(line)?;
     let end =
         [Request::SetInterruptType(line_id, InterruptType::None), Request::SetDirection(line_id, Direction::None)];
     ensure!(seen.ends_with(&end), "expected the end {end:?}, saw {seen:?}");

@@ -17,6 +17,7 @@ use vgpio::record::log::Log;
 use vgpio::record::trace::Trace;
 use vgpio::server::{self, Handle};
 use vgpio::world::{Place, World};
+use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::{Level, LineId, Protocol};
 
 /// How long anything may take. Only a hang is longer: machines that run tests are slow.
@@ -251,5 +252,26 @@ impl Running {
     /// What happened in one device so far.
     pub fn activities(&self, chip: usize) -> Vec<Activity> {
         self.trace.records().iter().filter(|record| record.chip == chip).map(|record| record.activity).collect()
+    }
+
+    /// The requests about one line of the first device, a ratified one, in order.
+    ///
+    /// # Errors
+    ///
+    /// When one of them was refused, or there were chains that are no request at all.
+    pub fn accepted_requests(&self, line: u16) -> anyhow::Result<Vec<Request>> {
+        let mut requests = Vec::new();
+        for activity in self.activities(0) {
+            match activity {
+                Activity::Request { request: Ok(request), accepted } if request.line() == Some(LineId(line)) => {
+                    ensure!(accepted, "{request:?} was refused");
+                    requests.push(request);
+                }
+                Activity::Request { request: Err(invalid), .. } => anyhow::bail!("{invalid:?} is no request"),
+                Activity::Malformed { .. } => anyhow::bail!("{activity:?}"),
+                _ => (),
+            }
+        }
+        Ok(requests)
     }
 }
