@@ -60,6 +60,10 @@ impl<'w> Arguments<'w> {
         self.text().parse().map_err(|_| Error::Word("a number"))
     }
 
+    fn range(&mut self) -> Result<(u32, u32), Error> {
+        range(self.text())
+    }
+
     fn flags(&mut self) -> Result<Flags, Error> {
         Flags::parse(self.text()).ok_or(Error::Word("out, in, rising, falling or both"))
     }
@@ -74,6 +78,15 @@ impl<'w> Arguments<'w> {
             }
         }
         Ok(bits)
+    }
+}
+
+/// `7` or `0-7`.
+fn range(text: &str) -> Result<(u32, u32), Error> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) => Ok((first, last)),
+        _ => Err(Error::Word("a number or a range, for instance 0-7")),
     }
 }
 
@@ -148,8 +161,11 @@ impl Commands {
             }
             "count" => {
                 let (_, lines) = self.lines(&mut arguments)?;
-                let (edges, time) = bench::count(lines, Duration::from_millis(arguments.number()?.into()))?;
-                say!("count edges={edges} nanoseconds={}", time.as_nanos());
+                let quiet = Duration::from_millis(arguments.number()?.into());
+                for _ in 0..arguments.number()? {
+                    let (edges, time) = bench::count(lines, quiet)?;
+                    say!("count edges={edges} nanoseconds={}", time.as_nanos());
+                }
                 Ok(())
             }
             _ => Err(Error::Word("a command")),
@@ -178,11 +194,7 @@ impl Commands {
         let mut lines = [0; LINES];
         let mut count = 0;
         for text in arguments.text().split(',') {
-            // A range: 0-7.
-            let (first, last) = text.split_once('-').unwrap_or((text, text));
-            let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>()) else {
-                return Err(Error::Word("lines, for instance 0,1 or 0-7"));
-            };
+            let (first, last) = range(text)?;
             for line in first..=last {
                 *lines.get_mut(count).ok_or(Error::Word("up to 64 lines"))? = line;
                 count += 1;
@@ -205,18 +217,19 @@ impl Commands {
 
     fn bench(&self, arguments: &mut Arguments<'_>) -> Result<(), Error> {
         let what = arguments.text();
-        let (_, lines) = self.lines(arguments)?;
+        let (first, last) = arguments.range()?;
+        let handles = self.handles.get(first as usize..=last as usize).ok_or(Error::Word("handles"))?;
         let calls = arguments.number()?;
-        let figure = match what {
-            "set" => bench::measure(calls, |call| lines.set(if call % 2 == 0 { u64::MAX } else { 0 })),
-            "get" => bench::measure(calls, |_| lines.get().map(|_| ())),
-            "direction" => bench::measure(calls, |call| {
-                let direction = if call % 2 == 0 { "in" } else { "out" };
-                Flags::parse(direction).map_or(Ok(()), |flags| lines.configure(flags, 0))
-            }),
-            _ => return Err(Error::Word("set, get or direction")),
-        }?;
-        say!("bench {what} lines={} {figure}", lines.count());
+        let figure = bench::measure(calls, |call| {
+            let even = call % 2 == 0;
+            handles.iter().flatten().try_for_each(|lines| match what {
+                "set" => lines.set(if even { u64::MAX } else { 0 }),
+                "get" => lines.get().map(|_| ()),
+                _ => lines.configure(if even { Flags::IN } else { Flags::OUT }, 0),
+            })
+        })?;
+        let lines: u32 = handles.iter().flatten().map(Lines::count).sum();
+        say!("bench {what} lines={lines} {figure}");
         Ok(())
     }
 }

@@ -25,15 +25,18 @@ impl Flags {
     const RISING: u64 = 1 << 4;
     const FALLING: u64 = 1 << 5;
 
+    pub(crate) const IN: Self = Self(Self::INPUT);
+    pub(crate) const OUT: Self = Self(Self::OUTPUT);
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        Some(Self(match text {
-            "out" => Self::OUTPUT,
-            "in" => Self::INPUT,
-            "rising" => Self::INPUT | Self::RISING,
-            "falling" => Self::INPUT | Self::FALLING,
-            "both" => Self::INPUT | Self::RISING | Self::FALLING,
+        Some(match text {
+            "out" => Self::OUT,
+            "in" => Self::IN,
+            "rising" => Self(Self::INPUT | Self::RISING),
+            "falling" => Self(Self::INPUT | Self::FALLING),
+            "both" => Self(Self::INPUT | Self::RISING | Self::FALLING),
             _ => return None,
-        }))
+        })
     }
 }
 

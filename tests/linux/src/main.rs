@@ -7,7 +7,7 @@
 //! | word | what it does | prints |
 //! | --- | --- | --- |
 //! | `info` | asks for the chip and all of its lines | `chip NAME LABEL lines=N`, and `line N NAME FLAGS` for each |
-//! | `request:LINES:HOW[:BITS]` | requests lines, for instance `0,1`; `HOW` is `out`, `in`, `rising`, `falling`, `both`; `BITS` is a value for each line, `10` | `request H` |
+//! | `request:LINES:HOW[:BITS]` | requests lines, for instance `0,1` or `0-7`; `HOW` is `out`, `in`, `rising`, `falling`, `both`; `BITS` is a value for each line, `10` | `request H` |
 //! | `configure:H:HOW[:BITS]` | changes what they are | `configure H` |
 //! | `set:H:BITS` | sets the first lines of a handle | `set H BITS` |
 //! | `get:H` | reads all of them | `get H BITS` |
@@ -15,10 +15,10 @@
 //! | `quiet:H:MS` | waits for a time in which there is no edge | `quiet H` or `edge …` |
 //! | `release:H` | closes the handle | `release H` |
 //! | `memory` | | `memory used=BYTES total=BYTES` |
-//! | `bench:set:H:N`, `bench:get:H:N` | `N` calls | `bench set …`, see below |
-//! | `bench:direction:H:N` | turns lines to inputs and back to outputs | `bench direction …` |
+//! | `bench:set:H:N`, `bench:get:H:N` | `N` calls; for more than 64 lines `H` is a range of handles, `0-3` | `bench set …`, see below |
+//! | `bench:direction:H:N` | turns lines to inputs and back to outputs, each a call | `bench direction …` |
 //! | `react:IN:OUT:N` | for each of `N` edges of one handle, sets the other to the level after it | `react done` |
-//! | `count:H:QUIET` | counts edges until none comes for `QUIET` milliseconds | `count edges=N nanoseconds=N` |
+//! | `count:H:QUIET:N` | counts edges until none comes for `QUIET` milliseconds, `N` times | `count edges=N nanoseconds=N` for each |
 //!
 //! A figure is `bench NAME lines=N calls=N nanoseconds=N p50=N p99=N`: the time that all calls took, and the time that half
 //! of them and all but one in a hundred of them stayed below. Whatever goes wrong is `error WORD: WHY`, and the end.
