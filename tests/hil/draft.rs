@@ -7,6 +7,7 @@ use gpio_model::ratified;
 use hil::scene::{Running, Scene, Setting, command, presentation};
 use vgpio::chip::Chip;
 use vgpio::qemu::command::Presentation;
+use vgpio::record::Record;
 use vgpio::world::Wire;
 use virtio_gpio::messages::draft::{Marking, Message, RequestType};
 use virtio_gpio::{Level, LineId, Protocol};
@@ -19,6 +20,7 @@ pub(crate) const CASES: &[Entry] = &[
     ("without_names_in_a_short_configuration", Transports::Both, short_configuration),
     ("levels_are_emulated", Transports::Modern, levels),
     ("both_protocols_at_once", Transports::Modern, both_protocols),
+    ("wires_lead_from_one_protocol_to_the_other", Transports::Both, wired_across),
     ("what_the_device_refuses_is_named_and_the_rest_works", Transports::Modern, refusals),
     ("a_version_that_is_not_known_is_refused", Transports::Modern, version),
     ("a_lost_marking_of_the_original_device_is_survived", Transports::Modern, loses_without_buffer),
@@ -159,6 +161,41 @@ fn both_protocols(setting: Setting) -> anyhow::Result<()> {
     running.expect_line("edge gpio0:1 b1 rising level=1 count=1")?;
     running.expect_exit(0)?;
     running.expect_line("summary blinks=10 edges=2 errors=0 resets=0")?;
+    Ok(())
+}
+
+/// What the guest drives on a device of one protocol comes in on one of the other.
+fn wired_across(setting: Setting) -> anyhow::Result<()> {
+    let shown = presentation(&command(setting)?, Protocol::Draft)?;
+    let draft = Chip::draft(
+        names(&["led0", "in0"]),
+        Options { config_size: shown.config_size().into(), ..Options::default() },
+    )?;
+    let ratified = Chip::ratified(names(&["led0", "in0"]), ratified::Options::default())?;
+    let mut running = Scene::new(setting, vec![(ratified, Presentation::Gpio), (draft, shown)])?
+        .with_world(|world| {
+            for (from, to) in [("gpio0:led0", "gpio1:in0"), ("gpio1:led0", "gpio0:in0")] {
+                world.wire(Wire { inverted: true, ..Wire::new(world.find(from)?, world.find(to)?) })?;
+            }
+            Ok(())
+        })?
+        .append("count=5 period=100ms blink=gpio0:led0,gpio1:led0 watch=gpio0:in0,gpio1:in0")
+        .start()?;
+    running.expect_exit(0)?;
+    let (led, input) = (LineId(0), LineId(1));
+    for (from, to) in [(0, 1), (1, 0)] {
+        running.expect_line(&format!("edge gpio{to}:1 in0 falling level=0"))?;
+        let level = |record: Record| match record.activity {
+            Activity::Changed(change) if [(from, led), (to, input)].contains(&(record.chip, change.line)) => {
+                Some((change.line, change.new_level()?))
+            }
+            _ => None,
+        };
+        let changes: Vec<_> = running.trace.records().into_iter().filter_map(level).collect();
+        let beat = [(led, Level::High), (input, Level::Low), (led, Level::Low), (input, Level::High)];
+        let beats = changes.windows(beat.len()).filter(|window| *window == beat).count();
+        ensure!(beats == 5, "expected five times {beat:?}, saw {changes:?}");
+    }
     Ok(())
 }
 

@@ -19,9 +19,7 @@ struct CommandLine {
 enum Command {
     /// Serve a simulated device on a vhost-user socket
     Device(cli::device::DeviceArguments),
-    /// Boot a guest in QEMU with a simulated device
     Run(cli::run::RunArguments),
-    /// Draw a recorded waveform in the terminal, or as a picture
     Wave(cli::wave::WaveArguments),
 }
 

@@ -10,8 +10,10 @@ use clap::{Args, ValueEnum};
 use gpio_model::{draft, ratified};
 use vgpio::chip::Chip;
 use vgpio::record::vcd::Waveform;
-use vgpio::world::{Button, Wire, World};
+use vgpio::world::World;
 use virtio_gpio::messages::draft::Marking;
+
+use super::surroundings::Surroundings;
 
 /// A device and the world around it.
 #[derive(Debug, Clone, Args)]
@@ -25,12 +27,8 @@ pub(crate) struct WorldArguments {
     /// The name of the next line, from 0; repeat it for each line; "-" for a line without a name
     #[arg(long = "line", value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) names: Vec<String>,
-    /// Connect two lines: while the guest drives FROM, that drives TO; a line is a name or a number
-    #[arg(long = "wire", value_name = "FROM=TO", value_parser = parse_pair)]
-    pub(crate) wires: Vec<(String, String)>,
-    /// Press and release a button on a line, again and again, with that full period (500ms, 2s, 250us)
-    #[arg(long = "button", value_name = "LINE=PERIOD", value_parser = parse_button)]
-    pub(crate) buttons: Vec<(String, Duration)>,
+    #[command(flatten)]
+    pub(crate) surroundings: Surroundings,
     /// Offer no interrupts (ratified protocol)
     #[arg(long)]
     no_irq: bool,
@@ -113,15 +111,7 @@ impl WorldArguments {
             ),
         }?;
         let mut world = World::new(vec![chip]);
-        for (from, to) in &self.wires {
-            let (from, to) = (world.find(from)?, world.find(to)?);
-            world.wire(Wire::new(from, to))?;
-        }
-        for (line, period) in &self.buttons {
-            let place = world.find(line)?;
-            let pressed = period.checked_div(2).unwrap_or_default();
-            world.button(Button { place, first: *period, pressed, released: period.saturating_sub(pressed) })?;
-        }
+        self.surroundings.furnish(&mut world)?;
         Ok(world)
     }
 
@@ -139,11 +129,8 @@ impl WorldArguments {
         for name in &self.names {
             add("--line", name.clone());
         }
-        for (from, to) in &self.wires {
-            add("--wire", format!("{from}={to}"));
-        }
-        for (line, period) in &self.buttons {
-            add("--button", format!("{line}={}us", period.as_micros()));
+        for [option, value] in self.surroundings.shown() {
+            add(&option, value);
         }
         match self.protocol {
             Protocol::Ratified => {
@@ -177,16 +164,6 @@ pub(crate) fn record_waveform(world: &mut World, path: &Path) -> anyhow::Result<
 pub(crate) fn from_here(path: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).to_owned()
-}
-
-fn parse_pair(text: &str) -> Result<(String, String), String> {
-    let (from, to) = text.split_once('=').ok_or("expected FROM=TO")?;
-    Ok((from.to_owned(), to.to_owned()))
-}
-
-fn parse_button(text: &str) -> Result<(String, Duration), String> {
-    let (line, period) = text.split_once('=').ok_or("expected LINE=PERIOD")?;
-    Ok((line.to_owned(), parse_duration(period)?))
 }
 
 /// `500ms`, `2s` or `250us`.

@@ -3,4 +3,5 @@
 pub(crate) mod arguments;
 pub(crate) mod device;
 pub(crate) mod run;
+mod surroundings;
 pub(crate) mod wave;

@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::arguments::{Protocol, WorldArguments, from_here, record_waveform};
+use super::surroundings::{Periodic, WireArgument};
 use vgpio::qemu::board::{Board, project};
 use vgpio::qemu::command::{Console, Presentation, QemuCommand, quoted};
 use vgpio::qemu::guest::Guest;
@@ -23,7 +24,7 @@ use vgpio::server::{self, Options};
 /// How long a guest that was told to end by itself may take longer.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Boots a guest in QEMU with a simulated device.
+/// Boot a guest in QEMU with a simulated device
 ///
 /// Without --line or --lines the device has 8 lines: two LEDs, two buttons that the world presses, and an input that led0
 /// is wired to. Ctrl-C and Ctrl-A X end it. Exit status: 0 the guest ended well or was ended by you; 1 it failed; 2 it could
@@ -127,9 +128,10 @@ fn furnish(world: &mut WorldArguments) {
     let names = ["led0", "led1", "button0", "button1", "loop0"];
     world.names = names.map(str::to_owned).to_vec();
     world.lines = Some(8);
-    world.wires.push(("led0".to_owned(), "loop0".to_owned()));
-    world.buttons.push(("button0".to_owned(), Duration::from_millis(1400)));
-    world.buttons.push(("button1".to_owned(), Duration::from_millis(2200)));
+    let around = &mut world.surroundings;
+    around.wires.push(WireArgument::new("led0", "loop0"));
+    around.buttons.push(Periodic::new("button0", Duration::from_millis(1400)));
+    around.buttons.push(Periodic::new("button1", Duration::from_millis(2200)));
 }
 
 /// What the guest is told; by default to blink all LEDs, by their numbers if it cannot see their names.

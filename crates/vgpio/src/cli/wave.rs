@@ -14,7 +14,7 @@ use vgpio::wave::{Wave, Window, svg, text};
 
 use super::arguments::parse_duration;
 
-/// Draws a waveform (VCD) in the terminal, or as a picture.
+/// Draw a recorded waveform (VCD) in the terminal, or as a picture
 ///
 /// One row for each line, with the time above and the edges beside it. Lines that nobody used are left out unless they
 /// are named. What drives a line is in a word, and in colours on a terminal (not with `NO_COLOR=1`): green for the

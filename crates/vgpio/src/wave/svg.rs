@@ -255,7 +255,8 @@ impl Pen<'_> {
     fn finish(&mut self) {
         self.lift();
         if let Some((class, begin, end)) = self.block.take() {
-            let (top, width) = (self.base - SWING, end - begin);
+            // A single pixel is hard to see.
+            let (top, width) = (self.base - SWING, (end - begin).max(2.0));
             self.out.put(format_args!(
                 "<rect class=\"block {class}\" x=\"{begin:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"{SWING:.0}\"/>"
             ));

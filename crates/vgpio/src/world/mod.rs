@@ -36,8 +36,8 @@ use self::wire::Laid;
 use crate::chip::Chip;
 use crate::record::{Record, Sink};
 
-/// A button that is pressed and released again and again. A press drives the line high, a release drives it low. It is
-/// a [`Stimulus::Pwm`] that begins later, on a line that is low until then.
+/// A button that is pressed and released again and again. A press drives the line high, a release drives it low; each is
+/// a [`Stimulus::Bounce`] if its contact bounces. A hand on the line counts until the next press or release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Button {
     /// The line.
@@ -46,8 +46,21 @@ pub struct Button {
     pub first: Duration,
     /// For how long it stays pressed; at least 1 µs.
     pub pressed: Duration,
-    /// For how long it stays released.
+    /// For how long it stays released; at least 1 µs.
     pub released: Duration,
+    /// How its contact bounces; `None` for a clean one.
+    pub bounce: Option<Bounce>,
+}
+
+/// How a contact bounces, see [`Stimulus::Bounce`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounce {
+    /// From the first change to the last one.
+    pub over: Duration,
+    /// The number of changes.
+    pub changes: u32,
+    /// The seed of the first press; each press and release after that has the next one.
+    pub seed: u64,
 }
 
 const SHORTEST_PRESS: Duration = Duration::from_micros(1);
@@ -130,11 +143,11 @@ impl World {
     ///
     /// [`UnknownPlace`].
     pub fn button(&mut self, button: Button) -> Result<(), UnknownPlace> {
-        let Button { place, first, pressed, released } = button;
-        let pressed = pressed.max(SHORTEST_PRESS);
-        let period = pressed.saturating_add(released);
-        self.drive_at(Duration::ZERO, place, Some(Level::Low))?;
-        self.stimulate_at(first, place, Stimulus::Pwm { period, high: pressed, cycles: None })
+        self.drive_at(Duration::ZERO, button.place, Some(Level::Low))?;
+        let Button { first, pressed, released, .. } = button;
+        let button = Button { pressed: pressed.max(SHORTEST_PRESS), released: released.max(SHORTEST_PRESS), ..button };
+        self.plan.add(first, Action::Press { button, level: Level::High });
+        Ok(())
     }
 
     /// Plans to drive a line, or to let go of it, at a time.
@@ -208,6 +221,7 @@ impl World {
         let done = match action {
             Action::Drive { place, level } => self.drive(now, place, level),
             Action::Stimulate { place, stimulus } => self.begin(now, appointment.at, place, stimulus),
+            Action::Press { button, level } => self.press(now, appointment.at, button, level),
             Action::Step { place, level } => {
                 self.set(now, place, Some(level));
                 if let Some(running) = self.stimuli.remove(&place) {
@@ -283,6 +297,20 @@ impl World {
         self.drive(now, place, Some(level))?;
         self.go_on(since, place, course);
         Ok(())
+    }
+
+    /// Presses a button, or releases it, and plans the opposite.
+    fn press(&mut self, now: Duration, since: Duration, button: Button, level: Level) -> Result<(), UnknownPlace> {
+        let lasts = if level == Level::High { button.pressed } else { button.released };
+        let bounce = button.bounce.map(|bounce| Bounce { seed: bounce.seed.wrapping_add(1), ..bounce });
+        let next = Action::Press { button: Button { bounce, ..button }, level: level.toggled() };
+        self.plan.add(since.saturating_add(lasts), next);
+        match button.bounce {
+            Some(Bounce { over, changes, seed }) => {
+                self.begin(now, since, button.place, Stimulus::Bounce { to: level, over, changes, seed })
+            }
+            None => self.drive(now, button.place, Some(level)),
+        }
     }
 
     /// Plans the next step of a stimulus, whose last one was due at `since`.

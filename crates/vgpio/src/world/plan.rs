@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use virtio_gpio::messages::Level;
 
+use super::Button;
 use super::place::Place;
 use super::stimulus::Stimulus;
 
@@ -15,6 +16,8 @@ pub(super) enum Action {
     Drive { place: Place, level: Option<Level> },
     /// A stimulus begins.
     Stimulate { place: Place, stimulus: Stimulus },
+    /// A button is pressed or released.
+    Press { button: Button, level: Level },
     /// The stimulus of a line goes to its next level.
     Step { place: Place, level: Level },
     /// A wire that has been laid looks at the line that it follows.

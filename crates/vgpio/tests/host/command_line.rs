@@ -126,6 +126,8 @@ fn mistakes_are_named_and_the_status_is_2() {
         (vec!["device", "-s", "s", "--line", "a", "--wire", "a=b"], "\"b\""),
         (vec!["device", "-s", "s", "--wire", "0=8"], "line \"8\""),
         (vec!["device", "-s", "s", "--button", "0=5"], "a unit"),
+        (vec!["device", "-s", "s", "--bounce", "0=5ms"], "no --button 0=PERIOD"),
+        (vec!["device", "-s", "s", "--pwm", "9=5ms,10%"], "no line \"9\""),
         (vec!["device", "-s", "s", "--line", "a", "--lines", "0"], "there are 0 lines"),
         (vec!["wave", "/nosuch/file"], "/nosuch/file"),
         (vec!["wave", "/dev/null"], "no value change dump"),

@@ -354,6 +354,7 @@ fn world_goes_on_by_itself() {
         first: Duration::from_millis(1),
         pressed: Duration::from_millis(1),
         released: Duration::from_millis(1),
+        bounce: None,
     };
     world.button(button).unwrap();
     let bench = serve_world(world, false);

@@ -10,7 +10,7 @@ use vgpio::record::log::{Event, Log, Occurrence};
 use vgpio::record::tally::{Edges, Tally};
 use vgpio::record::trace::Trace;
 use vgpio::record::vcd::Waveform;
-use vgpio::world::{Button, Place, Stimulus, Wire, World};
+use vgpio::world::{Bounce, Button, Place, Stimulus, Wire, World};
 use virtio_gpio::messages::{Level, LineId};
 
 fn chip(names: &[&str]) -> Chip {
@@ -34,7 +34,7 @@ fn levels(trace: &Trace) -> Vec<(Duration, u16, Level)> {
 const PULSE: Stimulus = Stimulus::Pulse { level: Level::High, width: Duration::from_millis(2) };
 
 fn button(place: Place) -> Button {
-    Button { place, first: ms(10), pressed: ms(2), released: ms(3) }
+    Button { place, first: ms(10), pressed: ms(2), released: ms(3), bounce: None }
 }
 
 #[test]
@@ -49,10 +49,34 @@ fn buttons_are_pressed_and_released_in_their_rhythm() {
 }
 
 #[test]
+fn buttons_bounce_differently_each_time_and_the_same_with_the_same_seed() {
+    let bounce = Some(Bounce { over: ms(1), changes: 5, seed: 3 });
+    let played = || {
+        let mut world = World::new(vec![chip(&["a"])]);
+        let trace = Trace::default();
+        world.watch(trace.clone());
+        world.button(Button { bounce, ..button(world.find("a").unwrap()) }).unwrap();
+        world.run_until(ms(18));
+        levels(&trace)
+    };
+    let seen = played();
+    assert_eq!(seen, played());
+    let presses: Vec<Vec<_>> = [10, 12, 15, 17]
+        .iter()
+        .zip(seen.chunks(5))
+        .map(|(at, press)| press.iter().map(|(t, ..)| t.saturating_sub(ms(*at))).collect())
+        .collect();
+    assert_eq!(seen.len(), 20);
+    assert!(presses.iter().all(|press| press[0] == ms(0) && press[4] == ms(1)), "{presses:?}");
+    assert!(presses.windows(2).all(|pair| pair[0] != pair[1]), "{presses:?}");
+    assert_eq!(seen[19].2, Level::Low);
+}
+
+#[test]
 fn a_button_without_a_period_does_not_stop_time() {
     let mut world = World::new(vec![chip(&["a"])]);
     let place = world.find("a").unwrap();
-    world.button(Button { place, first: ms(0), pressed: ms(0), released: ms(0) }).unwrap();
+    world.button(Button { place, first: ms(0), pressed: ms(0), released: ms(0), bounce: None }).unwrap();
     world.advance(ms(1));
     assert!(world.next_due().unwrap() > ms(1));
 }
