@@ -373,3 +373,30 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gpio_model::ratified;
+    use virtio_gpio::messages::ratified::Request;
+    use virtio_gpio::messages::{Direction, LineId};
+
+    use super::*;
+    use crate::chip::Model;
+    use crate::record::log::{Log, Occurrence};
+
+    /// The guest may print before the device's thread has looked at what its request changed.
+    #[test]
+    fn what_the_guest_caused_is_recorded_before_the_line_that_it_printed_then() {
+        let chip = Chip::ratified(vec![String::new()], ratified::Options::default()).unwrap();
+        let mut world = World::new(vec![chip]);
+        let log = Log::default();
+        world.watch(log.clone());
+        let Model::Ratified(device) = &mut world.chips[0].model else { unreachable!() };
+        let request = Request::SetDirection(LineId(0), Direction::Output);
+        assert_eq!(device.request(&request.encode(), &mut [0; 2]), 2);
+        world.console(Duration::ZERO, "done");
+        let is_line: Vec<_> =
+            log.events_from(0).iter().map(|event| matches!(event.what, Occurrence::Console(_))).collect();
+        assert_eq!(is_line, [false, false, true], "the request, the change, and then the line");
+    }
+}

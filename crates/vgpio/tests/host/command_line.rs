@@ -5,11 +5,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Instant;
 
 use crate::front_end::{FrontEnd, LONG, MODERN};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tempfile::TempDir;
+use vgpio::qemu::board::Board;
+use vgpio::qemu::command::QemuCommand;
+use vgpio::qemu::guest::Guest;
+use vgpio::qemu::program::Program;
 
 fn vgpio(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vgpio"));
@@ -258,6 +263,26 @@ fn draft_needs_a_qemu_that_can_show_it() {
         text.contains("vhost-user-test-device,chardev=gpio0,virtio-id=41,num_vqs=2,vq_size=64,config_size=256"),
         "{text}"
     );
+}
+
+#[test]
+fn lines_of_a_guest_are_heard_before_they_are_seen() {
+    let stage = Stage::new("echo one; echo two");
+    let board = Board::load("qemu-virt-aarch64").unwrap();
+    let program = Program::find(&board.binary, Some(&stage.qemu)).unwrap();
+    let (heard, hear) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel();
+    let guest = Guest::start_heard(&QemuCommand::new(program, board), move |line| {
+        heard.send(line.to_owned()).unwrap();
+        may_go_on.recv().unwrap();
+    })
+    .unwrap();
+    for (line, seen) in [("one", vec![]), ("two", vec!["one"])] {
+        assert_eq!(hear.recv_timeout(LONG).unwrap(), line);
+        assert_eq!(guest.output().lines(), seen);
+        go_on.send(()).unwrap();
+    }
+    assert_eq!(guest.output().wait_for(LONG, "two").unwrap(), "two");
 }
 
 #[test]
