@@ -145,8 +145,15 @@ impl<M: DmaMemory> Shared<M> {
 
     /// Sets every byte of a range to 0.
     pub(crate) fn clear(&self, range: Range<usize>) {
-        for offset in range {
-            self.write_u8(offset, 0);
+        let mut offset = range.start;
+        while offset < range.end {
+            if offset.is_multiple_of(4) && range.end.wrapping_sub(offset) >= 4 {
+                self.write_u32(offset, 0);
+                offset = offset.wrapping_add(4);
+            } else {
+                self.write_u8(offset, 0);
+                offset = offset.wrapping_add(1);
+            }
         }
     }
 }
