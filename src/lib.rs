@@ -18,3 +18,11 @@ mod device_tree;
 mod memory;
 pub mod platform;
 mod sync;
+
+/// Parts that read bytes from elsewhere, for the fuzz targets alone.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::app::fuzzing::{ChipDescription, Selected, boot_arguments};
+    pub use crate::device_tree::fuzzing::{copy_tree, read_tree};
+}

@@ -6,6 +6,8 @@
 mod arguments;
 mod blink;
 pub mod chips;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod selection;
 mod tally;
 mod watch;

@@ -5,6 +5,8 @@
 //! 3. [`machine`] picks out what the platform needs, and [`virtio`] the devices.
 
 pub(crate) mod copy;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub(crate) mod machine;
 pub(crate) mod view;
 pub(crate) mod virtio;

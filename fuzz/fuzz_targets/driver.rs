@@ -1,0 +1,4 @@
+//! See `fuzz::driver`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(driver);

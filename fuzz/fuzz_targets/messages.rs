@@ -1,0 +1,4 @@
+//! See `fuzz::messages`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(messages);
