@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -36,7 +36,8 @@ enum Next {
 pub struct Options {
     /// One socket for each device of the world, in their order.
     pub sockets: Vec<PathBuf>,
-    /// Whether to wait for another front end when one has gone. Otherwise the server ends when the last one has gone.
+    /// Whether to wait for another front end when one has gone. Otherwise the server ends when the last one has gone, and
+    /// the last [console](Handle::console).
     pub persistent: bool,
 }
 
@@ -44,6 +45,7 @@ pub struct Options {
 pub struct Handle {
     desk: Desk,
     connected: Arc<AtomicBool>,
+    consoles: Arc<AtomicUsize>,
     laps: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
@@ -82,6 +84,33 @@ impl Desk {
     }
 }
 
+/// A console whose lines the server waits for.
+struct OpenConsole {
+    desk: Desk,
+    open: Arc<AtomicUsize>,
+}
+
+impl OpenConsole {
+    fn new(desk: Desk, open: Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::AcqRel);
+        Self { desk, open }
+    }
+
+    fn hand_over(&self, line: &str) {
+        let line = line.to_owned();
+        // An error says that there is no world any more, and nobody who keeps records.
+        let _ = self.desk.with(move |world, now| world.console(now, &line));
+    }
+}
+
+impl Drop for OpenConsole {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+        // So that the server looks whether it has an end; an error says that it had one.
+        let _ = self.desk.leave(Box::new(|_, _| Next::GoOn));
+    }
+}
+
 /// Stops a server, from any thread.
 #[derive(Clone)]
 pub struct Stopper(Desk);
@@ -117,6 +146,7 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
     let wake = Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC).context("Cannot make an eventfd")?);
     let (errands, inbox) = mpsc::channel();
     let connected = Arc::new(AtomicBool::new(false));
+    let consoles = Arc::new(AtomicUsize::new(0));
     let laps = Arc::new(AtomicU64::new(0));
     let server = Server {
         world,
@@ -125,6 +155,7 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
         inbox,
         wake: Arc::clone(&wake),
         connected: Arc::clone(&connected),
+        consoles: Arc::clone(&consoles),
         laps: Arc::clone(&laps),
         clock: Instant::now(),
     };
@@ -132,7 +163,7 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
         .name("vgpio-server".to_owned())
         .spawn(move || server.run())
         .context("Cannot start a thread")?;
-    Ok(Handle { desk: Desk { errands, wake }, connected, laps, thread: Some(thread) })
+    Ok(Handle { desk: Desk { errands, wake }, connected, consoles, laps, thread: Some(thread) })
 }
 
 /// The server has stopped.
@@ -190,14 +221,11 @@ impl Handle {
     /// the line is recorded before it. The thread that serves the queues takes the line, and it records what a request
     /// changed before it does anything else.
     ///
-    /// Lines that come when the server has stopped are not recorded.
+    /// The server does not end by itself before this is dropped: the last lines of a guest may come when its front end has
+    /// gone. When it was stopped, lines are not recorded any more.
     pub fn console(&self) -> impl FnMut(&str) + Send + 'static {
-        let desk = self.desk.clone();
-        move |line| {
-            let line = line.to_owned();
-            // An error says that there is no world any more, and nobody who keeps records.
-            let _ = desk.with(move |world, now| world.console(now, &line));
-        }
+        let console = OpenConsole::new(self.desk.clone(), Arc::clone(&self.consoles));
+        move |line| console.hand_over(line)
     }
 
     /// What can stop the server from another thread.
@@ -205,7 +233,7 @@ impl Handle {
         Stopper(self.desk.clone())
     }
 
-    /// Waits until the last front end has gone.
+    /// Waits until the last front end has gone, and the last console.
     pub fn wait(mut self) {
         self.join();
     }
@@ -301,6 +329,8 @@ struct Server {
     inbox: mpsc::Receiver<Errand>,
     wake: Arc<OwnedFd>,
     connected: Arc<AtomicBool>,
+    /// How many consoles are open.
+    consoles: Arc<AtomicUsize>,
     /// How often all queues were looked at until there was nothing to do.
     laps: Arc<AtomicU64>,
     clock: Instant,
@@ -315,7 +345,7 @@ impl Server {
             if !busy {
                 self.laps.fetch_add(1, Ordering::Relaxed);
             }
-            if !self.persistent && self.ports.iter().all(|port| port.served && port.connection.is_none()) {
+            if self.is_over() {
                 break;
             }
             let ready = match self.wait(busy) {
@@ -330,6 +360,12 @@ impl Server {
             }
         }
         self.world.finish(self.clock.elapsed());
+    }
+
+    /// Whether nobody is there any more, and nobody is waited for.
+    fn is_over(&self) -> bool {
+        let has_gone = |port: &Port| port.served && port.connection.is_none();
+        !self.persistent && self.ports.iter().all(has_gone) && self.consoles.load(Ordering::Acquire) == 0
     }
 
     /// Lets the world do what is due, or as much of it as is enough for now.

@@ -7,6 +7,7 @@ use gpio_model::observe::Activity;
 use gpio_model::{draft, ratified};
 use tempfile::TempDir;
 use vgpio::chip::Chip;
+use vgpio::record::log::Log;
 use vgpio::record::trace::Trace;
 use vgpio::server::{self, Handle, Options};
 use vgpio::world::{Place, Wire, World};
@@ -370,4 +371,20 @@ fn world_goes_on_by_itself() {
         })
         .map(|edges| assert_eq!(edges, [Level::High, Level::Low, Level::High, Level::Low]))
         .unwrap();
+}
+
+#[test]
+fn last_lines_of_a_guest_are_recorded_when_its_front_end_has_gone() {
+    let mut world = World::new(vec![ratified()]);
+    let log = Log::default();
+    world.watch(log.clone());
+    let bench = serve_world(world, false);
+    let mut console = bench.server.console();
+    drop(FrontEnd::connect(&bench.socket, MODERN));
+    for number in 0..1000 {
+        console(&number.to_string());
+    }
+    drop(console);
+    bench.server.wait();
+    assert_eq!(log.console().len(), 1000);
 }
