@@ -229,6 +229,8 @@ pub enum Fault {
     StatusLost,
     /// Requests went unanswered.
     Unresponsive,
+    /// None: the application asked for it.
+    Requested,
 }
 
 impl fmt::Display for Fault {
@@ -244,6 +246,7 @@ impl fmt::Display for Fault {
             Self::NeedsReset => f.write_str("the device needs a reset"),
             Self::StatusLost => f.write_str("the device was reset behind the driver's back"),
             Self::Unresponsive => f.write_str("the device does not answer"),
+            Self::Requested => f.write_str("a reset was asked for"),
         }
     }
 }

@@ -169,6 +169,11 @@ impl<'c> Input<'c> {
         self.0.level()
     }
 
+    /// The level that the driver last heard of, by an answer or an edge. Asks nobody.
+    pub fn last_level(&self) -> Option<Level> {
+        self.0.chip.heard_level(self.0.slot)
+    }
+
     /// Asks the device for the direction.
     ///
     /// # Errors

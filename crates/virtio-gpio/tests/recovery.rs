@@ -647,3 +647,26 @@ fn nothing_is_missing_after_faults_and_a_reset() {
         assert_eq!(chip.resources(), rest);
     });
 }
+
+/// More often than a device may fail in a row: a reset that was asked for is no failure of the device's.
+#[test]
+fn a_reset_can_be_asked_for_at_any_time() {
+    for machine in [ratified(), draft()] {
+        with_chip(&machine, |chip| {
+            let led = output(chip, 0, High);
+            let button = watched(chip, 1, InterruptType::BothEdges);
+            drive(&machine, chip, 1, High);
+            assert_eq!(triggers(chip), [(1, Trigger::Rising)]);
+            for _ in 0..50 {
+                chip.reset().unwrap();
+                machine.advance(chip, ms(10));
+                assert_eq!(notices(chip), [Notice::Resetting(Fault::Requested), Notice::Recovered]);
+            }
+            assert_eq!(chip.statistics().resets, 50);
+            assert_eq!((led.level(), button.last_level()), (Ok(High), Some(High)));
+            drive(&machine, chip, 1, Low);
+            assert_eq!(triggers(chip), [(1, Trigger::Falling)]);
+            assert_eq!(button.last_level(), Some(Low));
+        });
+    }
+}

@@ -115,7 +115,7 @@ extern "C" fn everything(line: u16, size: u16, requests_in_flight: u16) -> Optio
     let _ = black_box(output.start_set(Level::Low).ok()?.wait());
 
     let mut input = output.into_input().ok()?;
-    let _ = black_box((input.watch(InterruptType::BothEdges), input.level()));
+    let _ = black_box((input.watch(InterruptType::BothEdges), input.level(), input.last_level(), chip.reset()));
     let _ = black_box(input.watch(InterruptType::HighLevel));
     chip.handle_interrupt();
     chip.poll();

@@ -20,7 +20,7 @@ use critical_section::Mutex;
 
 use crate::clock::{Clock, Instant};
 use crate::dialect::{Operation, Value};
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::identify::Protocol;
 use crate::messages::draft::DEVICE_NAME_SIZE;
 use crate::messages::{InterruptType, Level, LineId};
@@ -282,6 +282,22 @@ impl<'a, P: Platform> Chip<'a, P> {
         self.with(Core::resources)
     }
 
+    /// Resets the device and restores every line, as after a fault, without a fault. Does not wait:
+    /// [`is_recovering`](Self::is_recovering) says whether it is over, and a [`Notice`] how it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Recovering`] and [`Error::ChipFailed`], where there is nothing to be reset at present.
+    pub fn reset(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        self.with(|core| {
+            core.health.usable()?;
+            core.begin_recovery(Fault::Requested, now);
+            core.finish_round(now);
+            Ok(())
+        })
+    }
+
     /// Whether the device was given up.
     pub fn has_failed(&self) -> bool {
         self.with(|core| core.health.has_failed())
@@ -351,6 +367,7 @@ pub(crate) trait Lines: Sync + fmt::Debug {
     fn watch(&self, line_slot: u16, kind: InterruptType) -> Result<(), Error>;
     fn unmask(&self, line_slot: u16);
     fn output_level(&self, line_slot: u16) -> Option<Level>;
+    fn heard_level(&self, line_slot: u16) -> Option<Level>;
     fn forget(&self, line_slot: u16);
 }
 
@@ -441,6 +458,10 @@ impl<P: Platform> Lines for Chip<'_, P> {
             Use::Output(level) => Some(level),
             Use::Input | Use::Unconfigured => None,
         })
+    }
+
+    fn heard_level(&self, line_slot: u16) -> Option<Level> {
+        self.with(|core| core.lines.get(line_slot)?.last)
     }
 
     fn forget(&self, line_slot: u16) {

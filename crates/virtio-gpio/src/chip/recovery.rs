@@ -137,7 +137,8 @@ impl<P: Platform> Core<'_, P> {
         }
         self.tell(Notice::Resetting(fault));
         self.requests.fail_all(Error::OutcomeUnknown);
-        if now.since(self.health.running_since) >= HEALTHY_AFTER {
+        // A reset that is no failure of the device's is not counted as one.
+        if fault == Fault::Requested || now.since(self.health.running_since) >= HEALTHY_AFTER {
             self.health.tries = 0;
         }
         if self.health.tries == 0 {
