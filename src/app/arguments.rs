@@ -27,6 +27,8 @@ pub(super) struct Arguments {
     pub(super) log: LevelFilter,
     /// The protocol, where it is not to be found out.
     pub(super) protocol: Option<Protocol>,
+    /// Whether commands can be typed.
+    pub(super) shell: bool,
     /// Words with a key that does not exist.
     pub(super) unknown: Vec<String>,
 }
@@ -42,6 +44,7 @@ impl Default for Arguments {
             timeout: Duration::from_secs(1),
             log: LevelFilter::Info,
             protocol: None,
+            shell: false,
             unknown: Vec::new(),
         }
     }
@@ -100,7 +103,7 @@ impl fmt::Display for ArgumentError {
     }
 }
 
-const EXPECTED_DURATION: &str = "a duration above 0 such as 500ms, 2s or 250us";
+pub(super) const EXPECTED_DURATION: &str = "a duration above 0 such as 500ms, 2s or 250us";
 const EXPECTED_LINES: &str = "lines as numbers or names, separated by commas, or none";
 const EXPECTED_TRIGGER: &str = "a line as number or name, with :rising, :falling, :both, :high or :low behind it";
 
@@ -143,6 +146,13 @@ impl Arguments {
                         _ => return Err(bad("auto, ratified or draft")),
                     };
                 }
+                "shell" => {
+                    arguments.shell = match value {
+                        "on" => true,
+                        "off" => false,
+                        _ => return Err(bad("on or off")),
+                    };
+                }
                 _ => arguments.unknown.push(word.to_string()),
             }
         }
@@ -151,12 +161,12 @@ impl Arguments {
 }
 
 /// Digits and nothing else: no sign, no space.
-fn number<T: core::str::FromStr>(text: &str) -> Option<T> {
+pub(super) fn number<T: core::str::FromStr>(text: &str) -> Option<T> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 /// A whole number with a unit; above 0.
-fn duration(text: &str) -> Option<Duration> {
+pub(super) fn duration(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (digits, unit) = text.split_at_checked(digits)?;
     let digits: u64 = number(digits)?;
@@ -177,7 +187,8 @@ fn lines<T>(text: &str, one: fn(&str) -> Option<T>) -> Option<Lines<T>> {
     text.split(',').map(one).collect::<Option<Vec<_>>>().map(Lines::Named)
 }
 
-fn line(word: &str) -> Option<LineReference> {
+/// A line, with or without its chip.
+pub(super) fn line(word: &str) -> Option<LineReference> {
     let chip_and_line = word.strip_prefix("gpio").and_then(|rest| rest.split_once(':'));
     let prefixed = chip_and_line.and_then(|(chip, line)| Some((number::<usize>(chip)?, line)));
     let (chip, name) = prefixed.map_or((None, word), |(chip, name)| (Some(chip), name));
@@ -189,15 +200,28 @@ fn line(word: &str) -> Option<LineReference> {
     Some(LineReference { word: word.to_string(), chip, line })
 }
 
+/// What a line can be watched for.
+const TRIGGERS: [(&str, InterruptType); 5] = [
+    ("rising", InterruptType::RisingEdge),
+    ("falling", InterruptType::FallingEdge),
+    ("both", InterruptType::BothEdges),
+    ("high", InterruptType::HighLevel),
+    ("low", InterruptType::LowLevel),
+];
+
+/// What a line is to be watched for.
+pub(super) fn trigger(word: &str) -> Option<InterruptType> {
+    TRIGGERS.iter().find(|(name, _)| *name == word).map(|&(_, kind)| kind)
+}
+
+/// The word for what a line is watched for.
+pub(super) fn trigger_name(kind: InterruptType) -> &'static str {
+    TRIGGERS.iter().find(|&&(_, known)| known == kind).map_or("none", |&(name, _)| name)
+}
+
 fn watch(word: &str) -> Option<WatchReference> {
-    let (name, kind) = match word.rsplit_once(':') {
-        Some((name, "rising")) => (name, InterruptType::RisingEdge),
-        Some((name, "falling")) => (name, InterruptType::FallingEdge),
-        Some((name, "both")) => (name, InterruptType::BothEdges),
-        Some((name, "high")) => (name, InterruptType::HighLevel),
-        Some((name, "low")) => (name, InterruptType::LowLevel),
-        _ => (word, InterruptType::BothEdges),
-    };
+    let named = word.rsplit_once(':').and_then(|(name, kind)| Some((name, trigger(kind)?)));
+    let (name, kind) = named.unwrap_or((word, InterruptType::BothEdges));
     line(name).map(|line| WatchReference { line, kind })
 }
 
@@ -223,7 +247,7 @@ mod tests {
     fn every_key_is_read() {
         let arguments = Arguments::parse(
             "blink=led0,1,gpio1:2,gpio1:x period=250us watch=button0,3:rising,gpio2:y:low count=7 for=2s timeout=800ms \
-             log=trace protocol=draft",
+             log=trace protocol=draft shell=on",
         )
         .unwrap();
         assert_eq!(
@@ -246,6 +270,7 @@ mod tests {
         assert_eq!(arguments.timeout, Duration::from_millis(800));
         assert_eq!(arguments.log, LevelFilter::Trace);
         assert_eq!(arguments.protocol, Some(Protocol::Draft));
+        assert!(arguments.shell);
     }
 
     #[test]
@@ -288,6 +313,9 @@ mod tests {
             "count=",
             "log=loud",
             "protocol=v3",
+            "shell=yes",
+            "shell=",
+            "shell",
             "blink=",
             "blink=led0,,led1",
             "blink=gpio0:",

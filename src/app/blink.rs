@@ -36,6 +36,21 @@ impl Blinker {
         Ok(Self { label, pin, level: Level::Low, pending: None, blinks: 0, failures: 0, lost: false })
     }
 
+    /// The pin. It is changed on the beat only.
+    pub(super) fn pin(&self) -> &Output<'static> {
+        &self.pin
+    }
+
+    /// How often the line has blinked.
+    pub(super) fn blinks(&self) -> u64 {
+        self.blinks
+    }
+
+    /// Ends the blinking. A change that is under way runs its course, before anything that is asked of the pin from now on.
+    pub(super) fn into_pin(self) -> Output<'static> {
+        self.pin
+    }
+
     /// Whether the last change failed, so that the line is not in the state that it should be in.
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0

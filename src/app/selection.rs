@@ -167,7 +167,12 @@ impl Selection {
     }
 }
 
-fn look_up(reference: &LineReference, chips: &[impl ChipFacts]) -> Result<ChipLine, String> {
+/// The line that a word names.
+///
+/// # Errors
+///
+/// A message that names the word and what was expected.
+pub(super) fn look_up(reference: &LineReference, chips: &[impl ChipFacts]) -> Result<ChipLine, String> {
     let word = &reference.word;
     if let Some(number) = reference.chip
         && number >= chips.len()

@@ -19,6 +19,8 @@ pub(super) struct Watcher {
     label: String,
     pin: Input<'static>,
     kind: InterruptType,
+    /// The count of the last event.
+    count: u64,
     /// When a level-triggered line may fire again.
     unmask: Option<Instant>,
 }
@@ -32,7 +34,41 @@ impl Watcher {
     pub(super) fn new(chip: StaticChip, line: LineId, kind: InterruptType, label: String) -> Result<Self, Error> {
         let mut pin = chip.line(line)?.into_input().map_err(|rejected| rejected.error)?;
         pin.watch(kind)?;
-        Ok(Self { label, pin, kind, unmask: None })
+        Ok(Self::of_pin(pin, kind, label, 0))
+    }
+
+    /// The watcher of an input that interrupts already, and has had so many events.
+    pub(super) fn of_pin(pin: Input<'static>, kind: InterruptType, label: String, count: u64) -> Self {
+        Self { label, pin, kind, count, unmask: None }
+    }
+
+    /// The pin.
+    pub(super) fn pin(&self) -> &Input<'static> {
+        &self.pin
+    }
+
+    /// What the line is watched for.
+    pub(super) fn kind(&self) -> InterruptType {
+        self.kind
+    }
+
+    /// The line's own count of events.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Switches the interrupt off.
+    ///
+    /// # Errors
+    ///
+    /// What the driver says; the line is still watched then.
+    pub(super) fn stop(&mut self) -> Result<(), Error> {
+        self.pin.watch(InterruptType::None)
+    }
+
+    /// The input, after [`stop`](Self::stop).
+    pub(super) fn into_pin(self) -> Input<'static> {
+        self.pin
     }
 
     /// The line's number.
@@ -48,6 +84,7 @@ impl Watcher {
             Event { assumed: true, .. } => " (assumed: the device does not tell the level)",
             _ => "",
         };
+        self.count = event.count;
         info!("edge {} {} level={level} count={}{note}", self.label, event.trigger, event.count);
         if self.kind.is_level() {
             self.unmask = Some(now.after(LEVEL_PAUSE));

@@ -1,4 +1,4 @@
-//! The console: lines out, characters in.
+//! The console: lines out, characters in, and the row in which someone types.
 
 use core::fmt::{self, Write};
 
@@ -6,6 +6,7 @@ use heapless::Deque;
 
 use super::emergency;
 use super::interrupts::{self, InterruptError};
+use super::screen::Screen;
 use super::time::{Clock, SystemClock};
 use super::uart::{Uart, UartKind, UartPlace};
 use crate::arch;
@@ -18,10 +19,12 @@ use crate::sync::InterruptLock;
 /// Characters that wait to be read. More are dropped.
 const INPUT_SIZE: usize = 256;
 
-static CONSOLE: InterruptLock<Console> = InterruptLock::new(Console { uart: None, input: Deque::new() });
+static CONSOLE: InterruptLock<Console> =
+    InterruptLock::new(Console { uart: None, input: Deque::new(), screen: Screen::new() });
 
 struct Console {
     uart: Option<Uart>,
+    screen: Screen,
     input: Deque<u8, INPUT_SIZE>,
 }
 
@@ -41,7 +44,48 @@ pub fn has_input() -> bool {
     })
 }
 
+/// Makes the last row show `text`. Lines are written above it from now on.
+pub fn show_row(text: &str) {
+    CONSOLE.with(|console| console.draw(|screen, write| screen.show(text, write)));
+}
+
+/// Leaves the last row as it is, and goes to the next one.
+pub fn enter_row() {
+    CONSOLE.with(|console| console.draw(|screen, write| screen.enter("\n", write)));
+}
+
+/// Writes one line without time and level, in one piece. Control characters are replaced.
+pub fn write_plain_line(text: fmt::Arguments<'_>) {
+    CONSOLE.with(|console| {
+        console.above_row(|uart| {
+            write_printable(uart, text);
+            uart.write(b'\n');
+        });
+    });
+}
+
+/// Rings the terminal's bell.
+pub fn ring_bell() {
+    CONSOLE.with(|console| console.draw(|_, write| write("\x07")));
+}
+
 impl Console {
+    /// Changes the last row.
+    fn draw(&mut self, change: impl FnOnce(&mut Screen, &mut dyn FnMut(&str))) {
+        if let Some(uart) = &mut self.uart {
+            change(&mut self.screen, &mut |text| text.bytes().for_each(|byte| uart.write(byte)));
+        }
+    }
+
+    /// Writes whole lines, and the last row again below them.
+    fn above_row(&mut self, write_lines: impl FnOnce(&mut Uart)) {
+        self.draw(|screen, write| screen.hide(write));
+        if let Some(uart) = &mut self.uart {
+            write_lines(uart);
+        }
+        self.draw(|screen, write| screen.reveal(write));
+    }
+
     /// Moves what was received to the queue.
     fn receive(&mut self) {
         let Some(uart) = &mut self.uart else { return };
@@ -56,11 +100,7 @@ impl Console {
 /// Writes one line, in one piece: `[    0.012345] INFO  message`.
 pub(super) fn write_line(level: &str, message: fmt::Arguments<'_>) {
     let seconds = Seconds::now();
-    CONSOLE.with(|console| {
-        if let Some(uart) = &mut console.uart {
-            format_line(uart, seconds, level, message);
-        }
-    });
+    CONSOLE.with(|console| console.above_row(|uart| format_line(uart, seconds, level, message)));
 }
 
 /// The time in front of a line.
@@ -84,15 +124,19 @@ impl fmt::Display for Seconds {
 
 /// Writes a line to a UART.
 pub(super) fn format_line(uart: &mut Uart, seconds: Seconds, level: &str, message: fmt::Arguments<'_>) {
-    let mut text = Printable(|character: char| {
+    write_printable(uart, format_args!("[{seconds}] {level:<5} {message}"));
+    uart.write(b'\n');
+}
+
+fn write_printable(uart: &mut Uart, text: fmt::Arguments<'_>) {
+    let mut printable = Printable(|character: char| {
         let mut bytes = [0; 4];
         for &byte in character.encode_utf8(&mut bytes).as_bytes() {
             uart.write(byte);
         }
     });
     // `Printable` has no errors. One of a value's own leaves the line short.
-    let _incomplete = write!(text, "[{seconds}] {level:<5} {message}");
-    uart.write(b'\n');
+    let _incomplete = printable.write_fmt(text);
 }
 
 /// Passes text on without control characters, which could change what the terminal shows of other lines.
@@ -149,6 +193,8 @@ pub(super) fn enable_input(description: &UartDescription) -> Result<(), Interrup
         if let Some(uart) = &mut console.uart {
             uart.enable_receive_interrupt();
         }
+        // What came just before.
+        console.receive();
     });
     Ok(())
 }

@@ -7,6 +7,7 @@ pub mod interrupts;
 mod logger;
 mod machine;
 mod power;
+mod screen;
 pub(crate) mod start;
 pub mod time;
 pub(crate) mod uart;

@@ -16,6 +16,7 @@ mod image;
 mod linux;
 mod peer;
 mod ratified;
+mod shell;
 mod soak;
 mod tree;
 mod wrong_arguments;
@@ -45,7 +46,7 @@ const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64",
 
 fn main() {
     let mut trials = Vec::new();
-    let groups: [(&str, &[Entry]); 14] = [
+    let groups: [(&str, &[Entry]); 15] = [
         ("boot", boot::CASES),
         ("tree", tree::CASES),
         ("image", image::CASES),
@@ -58,6 +59,7 @@ fn main() {
         ("draft_faults", draft_faults::CASES),
         ("fault_mix", fault_mix::CASES),
         ("soak", soak::CASES),
+        ("shell", shell::CASES),
         ("peer", peer::CASES),
         ("linux", linux::CASES),
     ];

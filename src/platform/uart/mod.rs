@@ -145,6 +145,8 @@ impl Uart {
         match &mut self.registers {
             Registers::Pl011(uart) => {
                 uart.set_interrupt_fifo_levels(FifoLevel::Bytes4, FifoLevel::Bytes4);
+                // What came before the FIFO was set up is lost, but may have left its interrupt behind.
+                uart.clear_interrupts(Interrupts::RXI | Interrupts::RTI);
                 // The time-out covers what stays below the level.
                 uart.set_interrupt_masks(Interrupts::RXI | Interrupts::RTI);
             }

@@ -287,15 +287,16 @@ impl<'a, P: Platform> Chip<'a, P> {
     ///
     /// # Errors
     ///
-    /// [`Error::Recovering`] and [`Error::ChipFailed`], where there is nothing to be reset at present.
+    /// [`Error::Recovering`] and [`Error::ChipFailed`], where there is nothing to be reset at present; [`Error::Busy`] from
+    /// inside one of the driver's own calls of the platform.
     pub fn reset(&self) -> Result<(), Error> {
         let now = self.clock.now();
-        self.with(|core| {
+        self.try_with(|core| {
             core.health.usable()?;
             core.begin_recovery(Fault::Requested, now);
             core.finish_round(now);
             Ok(())
-        })
+        })?
     }
 
     /// Whether the device was given up.
