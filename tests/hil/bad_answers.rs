@@ -5,7 +5,7 @@ use gpio_model::observe::Activity;
 use gpio_model::ratified::Options;
 use hil::scene::{Running, Scene, Setting};
 use vgpio::chip::Chip;
-use vgpio::fault::{AnswerFault, Requests};
+use vgpio::fault::AnswerFault;
 use vgpio::qemu::command::Presentation;
 use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::{Direction, InterruptType, Level, LineId};
@@ -29,7 +29,7 @@ const OUTPUT: LineId = LineId(0);
 const INPUT: LineId = LineId(2);
 
 /// A scene with two outputs and an input, whose device spoils the next answer to requests of a kind.
-fn scene(setting: Setting, fault: Option<(AnswerFault, Requests)>) -> anyhow::Result<Scene> {
+fn scene(setting: Setting, fault: Option<(AnswerFault, Request)>) -> anyhow::Result<Scene> {
     let mut chip = Chip::ratified(vec!["led0".into(), "led1".into(), "button0".into()], Options::default())?;
     if let Some((fault, requests)) = fault {
         chip.spoil_answers(fault, 1, requests)?;
@@ -54,7 +54,7 @@ fn wrong_answers(setting: Setting) -> anyhow::Result<()> {
         (AnswerFault::Length(3), "The response claims 3 bytes, more than its buffer has"),
         (AnswerFault::Length(u32::MAX), "The response claims 4294967295 bytes, more than its buffer has"),
     ] {
-        let requests = |request| request == Request::SetValue(OUTPUT, Level::High);
+        let requests = Request::SetValue(OUTPUT, Level::High);
         let mut running = scene(setting, Some((fault, requests)))?.append("watch=none count=3 period=40ms").start()?;
         running.expect_exit(0).with_context(|| format!("{fault:?}"))?;
         running.expect_line(&format!("ERROR gpio0:0 led0: {message}"))?;
@@ -67,14 +67,11 @@ fn wrong_answers(setting: Setting) -> anyhow::Result<()> {
 
 /// Every request that takes a line into use, with every kind of wrong answer.
 fn unusable_line(setting: Setting) -> anyhow::Result<()> {
-    let steps: [(Requests, &str); 4] = [
-        (|request| request == Request::SetValue(OUTPUT, Level::Low), "gpio0:0 led0 cannot blink"),
-        (|request| request == Request::SetDirection(OUTPUT, Direction::Output), "gpio0:0 led0 cannot blink"),
-        (|request| request == Request::SetDirection(INPUT, Direction::Input), "gpio0:2 button0 cannot be watched"),
-        (
-            |request| request == Request::SetInterruptType(INPUT, InterruptType::BothEdges),
-            "gpio0:2 button0 cannot be watched",
-        ),
+    let steps: [(Request, &str); 4] = [
+        (Request::SetValue(OUTPUT, Level::Low), "gpio0:0 led0 cannot blink"),
+        (Request::SetDirection(OUTPUT, Direction::Output), "gpio0:0 led0 cannot blink"),
+        (Request::SetDirection(INPUT, Direction::Input), "gpio0:2 button0 cannot be watched"),
+        (Request::SetInterruptType(INPUT, InterruptType::BothEdges), "gpio0:2 button0 cannot be watched"),
     ];
     let faults = [
         (AnswerFault::Status(1), "The device refused the request"),
@@ -99,7 +96,7 @@ fn unusable_line(setting: Setting) -> anyhow::Result<()> {
 }
 
 fn no_release(setting: Setting) -> anyhow::Result<()> {
-    let requests = |request| request == Request::SetDirection(OUTPUT, Direction::None);
+    let requests = Request::SetDirection(OUTPUT, Direction::None);
     let mut running =
         scene(setting, Some((AnswerFault::Status(1), requests)))?.append("count=3 period=40ms").start()?;
     running.expect_exit(1)?;
@@ -122,7 +119,7 @@ fn no_names(setting: Setting) -> anyhow::Result<()> {
         // An answer without any name in it.
         (AnswerFault::Length(1), "3 lines: - - -"),
     ] {
-        let requests = |request| request == Request::LineNames;
+        let requests = Request::LineNames;
         let mut running = scene(setting, Some((fault, requests)))?.append("blink=0,1 count=3 period=40ms").start()?;
         running.expect_exit(0).with_context(|| format!("{fault:?}"))?;
         running.expect_line("3 lines: - - -").with_context(|| format!("{fault:?}"))?;
@@ -141,9 +138,7 @@ fn unreadable_level(setting: Setting) -> anyhow::Result<()> {
         })
     };
     unmasked(1)?;
-    running.with_chip(0, |chip| {
-        chip.spoil_answers(AnswerFault::Value(7), 1, |request| request == Request::GetValue(INPUT))
-    })??;
+    running.with_chip(0, |chip| chip.spoil_answers(AnswerFault::Value(7), 1, Request::GetValue(INPUT)))??;
     running.drive(0, INPUT.0, Level::High)?;
     running.expect_line("edge gpio0:2 button0 rising level=1 count=1")?;
     unmasked(2)?;

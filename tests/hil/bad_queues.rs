@@ -8,6 +8,7 @@ use hil::scene::{Scene, Setting};
 use vgpio::chip::Chip;
 use vgpio::fault::{AnswerFault, QueueFault};
 use vgpio::qemu::command::Presentation;
+use vgpio::request::Requests;
 use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::{Level, LineId};
 
@@ -24,9 +25,7 @@ fn chip() -> anyhow::Result<Chip> {
     Ok(Chip::ratified(vec!["led0".into(), "led1".into(), "button0".into()], Options::default())?)
 }
 
-fn is_first_beat(request: Request) -> bool {
-    request == Request::SetValue(LineId(0), Level::High)
-}
+const FIRST_BEAT: Request = Request::SetValue(LineId(0), Level::High);
 
 fn wrong_ids(setting: Setting) -> anyhow::Result<()> {
     for (fault, message) in [
@@ -40,7 +39,7 @@ fn wrong_ids(setting: Setting) -> anyhow::Result<()> {
         (AnswerFault::Twice, "queue 0 broken: used i"),
     ] {
         let mut chip = chip()?;
-        chip.spoil_answers(fault, 1, is_first_beat)?;
+        chip.spoil_answers(fault, 1, FIRST_BEAT)?;
         let mut running =
             Scene::new(setting, vec![(chip, Presentation::Gpio)])?.append("watch=none count=3 period=100ms").start()?;
         running.expect_exit(0).with_context(|| format!("{fault:?}"))?;
@@ -92,7 +91,7 @@ fn spurious(setting: Setting) -> anyhow::Result<()> {
 
 fn lost_interrupts(setting: Setting) -> anyhow::Result<()> {
     let mut chip = chip()?;
-    chip.spoil_answers(AnswerFault::Silent, u32::MAX, |_| true)?;
+    chip.spoil_answers(AnswerFault::Silent, u32::MAX, Requests::ANY)?;
     let mut running = Scene::new(setting, vec![(chip, Presentation::Gpio)])?
         .append("watch=button0 count=5 period=100ms timeout=2s")
         .start()?;

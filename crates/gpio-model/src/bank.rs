@@ -22,6 +22,9 @@ pub struct Line {
 }
 
 impl Line {
+    /// A line that nobody uses or drives, pulled low: what every line is at first.
+    pub const IDLE: Self = Self { direction: Direction::None, latch: None, drive: None, pull: Level::Low };
+
     /// The level that can be sensed now. On an output the guest wins over the outside, see [`Line::is_contended`].
     pub fn level(self) -> Level {
         match self.direction {
@@ -92,8 +95,7 @@ pub struct Bank {
 impl Bank {
     /// `count` lines that nobody uses or drives, pulled low.
     pub fn new(count: u16) -> Self {
-        let line = Line { direction: Direction::None, latch: None, drive: None, pull: Level::Low };
-        Self { lines: vec![line; usize::from(count)].into_boxed_slice(), count }
+        Self { lines: vec![Line::IDLE; usize::from(count)].into_boxed_slice(), count }
     }
 
     /// The number of lines.

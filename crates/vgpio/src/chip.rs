@@ -9,7 +9,8 @@ use gpio_model::{draft, ratified};
 use virtio_gpio::messages::draft::Message;
 use virtio_gpio::messages::{InterruptType, Level, LineId};
 
-use crate::fault::{AnswerFault, Faults, QueueFault, Requests, Rule};
+use crate::fault::{AnswerFault, Faults, QueueFault, Rule};
+use crate::request::Requests;
 
 /// What happened in a model and was not looked at yet.
 #[derive(Debug, Default)]
@@ -161,7 +162,13 @@ impl Chip {
     /// # Errors
     ///
     /// [`WrongProtocol`].
-    pub fn spoil_answers(&mut self, fault: AnswerFault, times: u32, requests: Requests) -> Result<(), WrongProtocol> {
+    pub fn spoil_answers(
+        &mut self,
+        fault: AnswerFault,
+        times: u32,
+        requests: impl Into<Requests>,
+    ) -> Result<(), WrongProtocol> {
+        let requests = requests.into();
         let Model::Ratified(_) = self.model else { return Err(WrongProtocol) };
         self.faults.rules.push(Rule { fault, times, requests });
         Ok(())

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use virtio_gpio::messages::LineId;
 use virtio_gpio::messages::ratified::Request;
 
+use crate::request::Requests;
+
 /// What is wrong with an answer of the ratified protocol. The request is carried out all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AnswerFault {
@@ -34,9 +36,6 @@ pub enum QueueFault {
     Interrupt,
 }
 
-/// Which requests a fault is for.
-pub type Requests = fn(Request) -> bool;
-
 /// A fault in the answers to some requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rule {
@@ -61,7 +60,7 @@ impl Faults {
     /// The fault that the answer to a request is to have.
     pub(crate) fn next_for(&mut self, request: Option<Request>) -> Option<AnswerFault> {
         let request = request?;
-        let rule = self.rules.iter_mut().find(|rule| rule.times > 0 && (rule.requests)(request))?;
+        let rule = self.rules.iter_mut().find(|rule| rule.times > 0 && rule.requests.include(request))?;
         rule.times = rule.times.saturating_sub(1);
         Some(rule.fault)
     }

@@ -7,9 +7,14 @@
 #![forbid(unsafe_code)]
 
 pub mod chip;
+pub mod duration;
 pub mod fault;
 pub mod qemu;
 pub mod record;
+pub mod report;
+pub mod request;
+pub mod runner;
+pub mod scenario;
 pub mod server;
 pub mod vhost;
 pub mod wave;

@@ -21,6 +21,8 @@ enum Command {
     Device(cli::device::DeviceArguments),
     Run(cli::run::RunArguments),
     Wave(cli::wave::WaveArguments),
+    /// Run scenarios, and say which passed
+    Test(cli::test::TestArguments),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Command::Device(arguments) => cli::device::device(arguments),
         Command::Run(arguments) => cli::run::run(arguments),
         Command::Wave(arguments) => cli::wave::wave(&arguments),
+        Command::Test(arguments) => cli::test::test(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("vgpio: {error:#}");

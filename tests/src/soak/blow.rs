@@ -2,9 +2,9 @@
 
 use fastrand::Rng;
 use vgpio::chip::{Chip, WrongProtocol};
-use vgpio::fault::{AnswerFault, QueueFault, Requests};
+use vgpio::fault::{AnswerFault, QueueFault};
+use vgpio::request::{Kind, Requests};
 use virtio_gpio::messages::draft::Message;
-use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::{LineId, Protocol};
 
 /// Something that goes wrong, or is well again.
@@ -81,10 +81,10 @@ fn answer_fault(rng: &mut Rng) -> AnswerFault {
 
 fn requests(rng: &mut Rng) -> Requests {
     match rng.u8(..6) {
-        0 => |request| matches!(request, Request::GetValue(_)),
-        1 => |request| matches!(request, Request::SetValue(..)),
-        2 => |request| matches!(request, Request::SetDirection(..)),
-        3 => |request| matches!(request, Request::SetInterruptType(..)),
-        _ => |_| true,
+        0 => Requests::of_kind(Kind::GetValue),
+        1 => Requests::of_kind(Kind::SetValue(None)),
+        2 => Requests::of_kind(Kind::SetDirection(None)),
+        3 => Requests::of_kind(Kind::SetInterrupt(None)),
+        _ => Requests::ANY,
     }
 }

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
@@ -164,31 +163,4 @@ pub(crate) fn record_waveform(world: &mut World, path: &Path) -> anyhow::Result<
 pub(crate) fn from_here(path: &Path) -> PathBuf {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path).to_owned()
-}
-
-/// `500ms`, `2s` or `250us`.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|_| "expected a whole number and a unit: 500ms, 2s, 250us")?;
-    match text.strip_prefix(digits) {
-        Some("us") => Ok(Duration::from_micros(number)),
-        Some("ms") => Ok(Duration::from_millis(number)),
-        Some("s") => Ok(Duration::from_secs(number)),
-        _ => Err("expected a unit: us, ms or s".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_a_unit() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2s"), Ok(Duration::from_secs(2)));
-        assert_eq!(parse_duration("250us"), Ok(Duration::from_micros(250)));
-        for bad in ["", "5", "ms", "1.5s", "-1s", "5h", "99999999999999999999s"] {
-            assert!(parse_duration(bad).is_err(), "{bad:?}");
-        }
-    }
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use vgpio::duration;
 use vgpio::world::{Bounce, Button, Stimulus, Wire, World};
-
-use super::arguments::parse_duration;
 
 /// How often a contact changes where nothing else is said.
 const CHANGES: u32 = 7;
@@ -72,7 +71,7 @@ impl WireArgument {
     fn parse(text: &str) -> Result<Self, String> {
         let (from, to) = pair(text, "FROM=TO, and !FROM=TO for the opposite level")?;
         let (to, delay) = match to.split_once(',') {
-            Some((to, delay)) => (to, parse_duration(delay)?),
+            Some((to, delay)) => (to, duration::parse(delay)?),
             None => (to, Duration::ZERO),
         };
         let (from, inverted) = from.strip_prefix('!').map_or((from, false), |from| (from, true));
@@ -101,7 +100,7 @@ impl Periodic {
 
     fn parse(text: &str) -> Result<Self, String> {
         let (line, period) = pair(text, "LINE=PERIOD")?;
-        Ok(Self::new(line, parse_duration(period)?))
+        Ok(Self::new(line, duration::parse(period)?))
     }
 }
 
@@ -116,7 +115,7 @@ impl PwmArgument {
         const EXPECTED: &str = "LINE=PERIOD,HIGH";
         let (line, wave) = pair(text, EXPECTED)?;
         let (period, high) = wave.split_once(',').ok_or_else(|| format!("expected {EXPECTED}"))?;
-        let period = parse_duration(period)?;
+        let period = duration::parse(period)?;
         let high = match high.strip_suffix('%') {
             Some(percent) => {
                 let percent: u32 = number(percent)?;
@@ -125,7 +124,7 @@ impl PwmArgument {
                 }
                 period.saturating_mul(percent).checked_div(100).unwrap_or_default()
             }
-            None => parse_duration(high)?,
+            None => duration::parse(high)?,
         };
         Ok(Self { line: line.to_owned(), period, high })
     }
@@ -141,7 +140,7 @@ impl BounceArgument {
     fn parse(text: &str) -> Result<Self, String> {
         let (line, bounce) = pair(text, "LINE=TIME[,CHANGES[,SEED]]")?;
         let mut parts = bounce.splitn(3, ',');
-        let over = parse_duration(parts.next().unwrap_or_default())?;
+        let over = duration::parse(parts.next().unwrap_or_default())?;
         let changes = parts.next().map_or(Ok(CHANGES), number)?;
         let seed = parts.next().map_or(Ok(SEED), number)?;
         Ok(Self { line: line.to_owned(), bounce: Bounce { over, changes, seed } })

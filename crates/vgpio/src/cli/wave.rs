@@ -9,10 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 use rustix::termios::tcgetwinsize;
+use vgpio::duration;
 use vgpio::wave::text::Look;
 use vgpio::wave::{Wave, Window, svg, text};
-
-use super::arguments::parse_duration;
 
 /// Draw a recorded waveform (VCD) in the terminal, or as a picture
 ///
@@ -30,10 +29,10 @@ pub(crate) struct WaveArguments {
     /// The waveform, as vgpio run and vgpio device record it; "-" for standard input
     file: PathBuf,
     /// Begin at that time of the file (1s, 500ms, 250us)
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     from: Option<Duration>,
     /// End at that time of the file
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     to: Option<Duration>,
     /// Only these lines, in this order
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]

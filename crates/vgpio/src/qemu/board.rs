@@ -50,6 +50,14 @@ pub fn project() -> PathBuf {
 }
 
 impl Board {
+    /// The names of this project's boards, in order.
+    pub fn names() -> Vec<String> {
+        let folders = fs::read_dir(project().join("boards")).into_iter().flatten().flatten();
+        let mut names: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// Reads the description of a board of this project.
     ///
     /// # Errors
@@ -59,9 +67,7 @@ impl Board {
         let boards = project().join("boards");
         let path = boards.join(name).join("board.toml");
         let text = fs::read_to_string(&path).with_context(|| {
-            let known = fs::read_dir(&boards).into_iter().flatten().flatten();
-            let known: Vec<_> = known.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-            format!("There is no board {name:?} in {}: it has {}", boards.display(), known.join(", "))
+            format!("There is no board {name:?} in {}: it has {}", boards.display(), Self::names().join(", "))
         })?;
         let File { qemu, image } = toml::from_str(&text).with_context(|| format!("Cannot use {}", path.display()))?;
         let Qemu { binary, machine, cpu, arguments } = qemu;

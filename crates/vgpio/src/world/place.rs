@@ -17,17 +17,29 @@ pub struct Place {
 
 /// There is no such line in the world, or more than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownPlace(String);
+pub struct UnknownPlace {
+    message: String,
+    is_ambiguous: bool,
+}
 
 impl UnknownPlace {
     pub(super) fn new(place: Place) -> Self {
-        Self(format!("There is no line {} of device {} in the simulated world", place.line, place.chip))
+        Self::none(format!("There is no line {} of device {} in the simulated world", place.line, place.chip))
+    }
+
+    fn none(message: String) -> Self {
+        Self { message, is_ambiguous: false }
+    }
+
+    /// Whether there is more than one such line.
+    pub fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous
     }
 }
 
 impl fmt::Display for UnknownPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -46,11 +58,12 @@ pub(super) fn find(chips: &[Chip], name: &str) -> Result<Place, UnknownPlace> {
         found = everywhere(numbered);
     }
     match found.as_slice() {
-        [] => Err(UnknownPlace(format!("There is no line {name:?} in the simulated world"))),
+        [] => Err(UnknownPlace::none(format!("There is no line {name:?} in the simulated world"))),
         [place] => Ok(*place),
         several => {
             let choice: Vec<_> = several.iter().map(|place| format!("gpio{}:{name}", place.chip)).collect();
-            Err(UnknownPlace(format!("There are several lines {name:?}: say {}", choice.join(" or "))))
+            let message = format!("There are several lines {name:?}: say {}", choice.join(" or "));
+            Err(UnknownPlace { message, is_ambiguous: true })
         }
     }
 }

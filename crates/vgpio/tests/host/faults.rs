@@ -3,8 +3,8 @@ use crate::front_end::{Buffer, DriverQueue, FrontEnd, MODERN};
 use crate::server::{Bench, EVENTS, INTERRUPTS, RECEIVE, REQUESTS, TRANSMIT, drafted, ratified, serve};
 use vgpio::chip::{Chip, WrongProtocol};
 use vgpio::fault::{AnswerFault, QueueFault};
+use vgpio::request::{Kind, Requests};
 use virtio_gpio::messages::draft::{HOST_LEVEL, Message};
-use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::messages::{Level, LineId};
 
 /// `SET_VALUE` of line 0 and of line 1 to high.
@@ -17,14 +17,12 @@ fn with_chip<T: Send + 'static>(bench: &Bench, change: impl FnOnce(&mut Chip) ->
     bench.server.with(|world, _| change(world.chip_mut(0).unwrap())).unwrap()
 }
 
-fn is_set(request: Request) -> bool {
-    matches!(request, Request::SetValue(..))
-}
+const SETS: Requests = Requests::of_kind(Kind::SetValue(None));
 
 /// A bench whose device spoils its first answer to `SET_VALUE`.
 fn spoiled(fault: AnswerFault) -> (Bench, FrontEnd) {
     let mut chip = ratified();
-    chip.spoil_answers(fault, 1, is_set).unwrap();
+    chip.spoil_answers(fault, 1, SETS).unwrap();
     let bench = serve(chip);
     let front_end = FrontEnd::connect(&bench.socket, MODERN | INTERRUPTS);
     (bench, front_end)
@@ -154,5 +152,5 @@ fn each_protocol_has_its_own_faults() {
     let message = Message { kind: HOST_LEVEL, line: LineId(0), value: 1 };
     assert_eq!(ratified().send(message), Err(WrongProtocol));
     assert_eq!(drafted().return_events(1), Err(WrongProtocol));
-    assert_eq!(drafted().spoil_answers(AnswerFault::Twice, 1, is_set), Err(WrongProtocol));
+    assert_eq!(drafted().spoil_answers(AnswerFault::Twice, 1, SETS), Err(WrongProtocol));
 }

@@ -4,6 +4,8 @@
 mod command_line;
 mod faults;
 mod front_end;
+
+mod scenario_files;
 mod server;
 mod wave;
 mod world;
