@@ -8,6 +8,7 @@
 mod bad_answers;
 mod bad_queues;
 mod boot;
+mod control;
 mod draft;
 mod draft_faults;
 mod fault_mix;
@@ -46,7 +47,7 @@ const BOARDS: [(&str, &str); 2] = [("aarch64", "qemu-virt-aarch64"), ("riscv64",
 
 fn main() {
     let mut trials = Vec::new();
-    let groups: [(&str, &[Entry]); 15] = [
+    let groups: &[(&str, &[Entry])] = &[
         ("boot", boot::CASES),
         ("tree", tree::CASES),
         ("image", image::CASES),
@@ -62,9 +63,10 @@ fn main() {
         ("shell", shell::CASES),
         ("peer", peer::CASES),
         ("linux", linux::CASES),
+        ("control", control::CASES),
     ];
     for (short, board) in BOARDS {
-        for (group, cases) in groups {
+        for &(group, cases) in groups {
             for &(name, transports, case) in cases {
                 for modern in [true, false] {
                     if !modern && matches!(transports, Transports::Modern) {

@@ -8,6 +8,9 @@ use anyhow::{Context, ensure};
 use gpio_model::observe::Activity;
 use tempfile::TempDir;
 use vgpio::chip::Chip;
+use vgpio::control::client::Client;
+use vgpio::control::socket::ControlSocket;
+use vgpio::control::switchboard::Switchboard;
 use vgpio::qemu::board::Board;
 use vgpio::qemu::command::{Presentation, QemuCommand};
 use vgpio::qemu::guest::{Guest, Output};
@@ -38,6 +41,7 @@ pub struct Scene {
     command: QemuCommand,
     world: World,
     sockets: Vec<PathBuf>,
+    controlled: bool,
     folder: TempDir,
     traced: bool,
 }
@@ -55,6 +59,8 @@ pub struct Running {
     pub log: Log,
     /// The simulated devices.
     pub devices: Option<Handle>,
+    /// Where clients can control the devices, and where that is.
+    pub control: Option<(ControlSocket, PathBuf)>,
     _folder: TempDir,
 }
 
@@ -108,7 +114,7 @@ impl Scene {
             chips.push(chip);
             sockets.push(socket);
         }
-        Ok(Self { command, world: World::new(chips), sockets, folder, traced: true })
+        Ok(Self { command, world: World::new(chips), sockets, controlled: false, folder, traced: true })
     }
 
     /// The machine.
@@ -120,6 +126,13 @@ impl Scene {
     #[must_use]
     pub fn append(mut self, words: &str) -> Self {
         self.command = self.command.append(words);
+        self
+    }
+
+    /// Lets clients control the devices through a socket. They cannot type into the guest's console.
+    #[must_use]
+    pub fn controlled(mut self) -> Self {
+        self.controlled = true;
         self
     }
 
@@ -165,11 +178,19 @@ impl Scene {
             let options = server::Options { sockets: self.sockets, ..server::Options::default() };
             Some(server::start(self.world, &options)?)
         };
+        let control = match &devices {
+            Some(devices) if self.controlled => {
+                let path = self.folder.path().join("control");
+                let board = Switchboard::install(devices, None, || {})?;
+                Some((ControlSocket::listen(board, &path)?, path))
+            }
+            _ => None,
+        };
         let guest = match &devices {
             Some(devices) => Guest::start_heard(&self.command, devices.console())?,
             None => Guest::start(&self.command)?,
         };
-        Ok(Running { console: guest.output(), guest, trace, log, devices, _folder: self.folder })
+        Ok(Running { console: guest.output(), guest, trace, log, devices, control, _folder: self.folder })
     }
 }
 
@@ -233,6 +254,16 @@ impl Running {
         let place = Place { chip, line: LineId(line) };
         let devices = self.devices.as_ref().context("There are no devices")?;
         Ok(devices.with(move |world, now| world.drive(now, place, Some(level)))??)
+    }
+
+    /// A client of the control socket.
+    ///
+    /// # Errors
+    ///
+    /// When the scene is not controlled.
+    pub fn client(&self) -> anyhow::Result<Client> {
+        let (_, path) = self.control.as_ref().context("The scene is not controlled")?;
+        Client::connect(path)
     }
 
     /// Changes what one device does.

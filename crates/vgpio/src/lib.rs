@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod chip;
+pub mod control;
 pub mod duration;
 pub mod fault;
 pub mod qemu;

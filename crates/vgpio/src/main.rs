@@ -23,6 +23,14 @@ enum Command {
     Wave(cli::wave::WaveArguments),
     /// Run scenarios, and say which passed
     Test(cli::test::TestArguments),
+    /// Show the chips and lines of a running simulation
+    Info(cli::info::InfoArguments),
+    /// Show the levels of lines of a running simulation
+    Get(cli::get::GetArguments),
+    /// Drive lines of a running simulation from outside
+    Set(cli::set::SetArguments),
+    /// Show the edges of lines of a running simulation as they come
+    Monitor(cli::monitor::MonitorArguments),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +40,10 @@ fn main() -> ExitCode {
         Command::Run(arguments) => cli::run::run(arguments),
         Command::Wave(arguments) => cli::wave::wave(&arguments),
         Command::Test(arguments) => cli::test::test(&arguments),
+        Command::Info(arguments) => cli::info::info(&arguments),
+        Command::Get(arguments) => cli::get::get(&arguments),
+        Command::Set(arguments) => cli::set::set(arguments),
+        Command::Monitor(arguments) => cli::monitor::monitor(&arguments),
     };
     result.unwrap_or_else(|error| {
         eprintln!("vgpio: {error:#}");

@@ -52,7 +52,7 @@ pub struct Handle {
 
 /// Where errands for the server's thread are left.
 #[derive(Clone)]
-struct Desk {
+pub(crate) struct Desk {
     errands: mpsc::Sender<Errand>,
     wake: Arc<OwnedFd>,
 }
@@ -76,6 +76,14 @@ impl Desk {
             Next::GoOn
         }))?;
         receiver.recv().map_err(|_| Stopped)
+    }
+
+    /// Leaves an errand, and does not wait for it.
+    pub(crate) fn post(&self, errand: impl FnOnce(&mut World, Duration) + Send + 'static) -> Result<(), Stopped> {
+        self.leave(Box::new(move |world, now| {
+            errand(world, now);
+            Next::GoOn
+        }))
     }
 
     fn stop(&self) {
@@ -233,6 +241,11 @@ impl Handle {
         Stopper(self.desk.clone())
     }
 
+    /// Where other threads can leave errands.
+    pub(crate) fn desk(&self) -> Desk {
+        self.desk.clone()
+    }
+
     /// Waits until the last front end has gone, and the last console.
     pub fn wait(mut self) {
         self.join();
@@ -286,7 +299,7 @@ impl Drop for Port {
 }
 
 /// Listens on a socket. One that nobody listens on any more is replaced.
-fn bind(path: &Path) -> anyhow::Result<UnixListener> {
+pub(crate) fn bind(path: &Path) -> anyhow::Result<UnixListener> {
     let shown = path.display();
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
         match UnixStream::connect(path) {

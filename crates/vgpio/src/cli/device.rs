@@ -9,6 +9,8 @@ use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::iterator::Signals;
 
 use super::arguments::{WorldArguments, record_waveform};
+use vgpio::control::socket::ControlSocket;
+use vgpio::control::switchboard::Switchboard;
 use vgpio::server::{self, Options};
 
 #[derive(Debug, Args)]
@@ -21,6 +23,9 @@ pub(crate) struct DeviceArguments {
     /// Record a waveform
     #[arg(long, value_name = "FILE")]
     vcd: Option<PathBuf>,
+    /// Let other programs control the simulation through a socket, see docs/control.md
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
     /// Serve again when the front end has gone
     #[arg(long)]
     persistent: bool,
@@ -35,6 +40,14 @@ pub(crate) fn device(arguments: DeviceArguments) -> anyhow::Result<ExitCode> {
     let options = Options { sockets: vec![arguments.socket_path], persistent: arguments.persistent };
     let server = server::start(world, &options)?;
     let stopper = server.stopper();
+    let control = match &arguments.control {
+        None => None,
+        Some(path) => {
+            let stopper = stopper.clone();
+            let board = Switchboard::install(&server, None, move || stopper.stop())?;
+            Some(ControlSocket::listen(board, path)?)
+        }
+    };
     std::thread::Builder::new()
         .name("vgpio-signals".to_owned())
         .spawn(move || {
@@ -44,5 +57,6 @@ pub(crate) fn device(arguments: DeviceArguments) -> anyhow::Result<ExitCode> {
         })
         .context("Cannot start a thread")?;
     server.wait();
+    drop(control);
     Ok(ExitCode::SUCCESS)
 }

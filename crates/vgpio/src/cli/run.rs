@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::arguments::{Protocol, WorldArguments, from_here, record_waveform};
 use super::surroundings::{Periodic, WireArgument};
+use super::terminal::{self, Terminal};
+use vgpio::control::keyboard::Keyboard;
+use vgpio::control::socket::ControlSocket;
+use vgpio::control::switchboard::Switchboard;
 use vgpio::qemu::board::{Board, project};
 use vgpio::qemu::command::{Console, Presentation, QemuCommand, quoted};
 use vgpio::qemu::guest::Guest;
@@ -61,6 +64,9 @@ pub(crate) struct RunArguments {
     /// Where the waveform goes [default: target/vgpio/BOARD.vcd]
     #[arg(long, value_name = "FILE")]
     vcd: Option<PathBuf>,
+    /// Let other programs control the simulation through a socket, see docs/control.md
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
     /// Show the commands that do the same by hand, and do nothing
     #[arg(long)]
     print_command: bool,
@@ -105,20 +111,33 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let names = world.chips().first().map(|chip| chip.names().to_vec()).unwrap_or_default();
 
     // From here on a signal ends this function, not the process.
-    let signals = listen_to_signals()?;
-    let _terminal = Terminal::save();
+    let (signals, signalled) = listen_to_signals()?;
+    let terminal = Terminal::open();
     // The path of a socket has to be short, so it is not in the project's folder.
     let folder = tempfile::Builder::new().prefix("vgpio").tempdir().context("Cannot make a folder for the socket")?;
     let socket = folder.path().join("gpio.sock");
     let server = server::start(world, &Options { sockets: vec![socket.clone()], persistent: false })?;
+    let (keyboard, cable) = Keyboard::new();
+    let quit = {
+        let signals = signals.clone();
+        // An error says that the end has come already.
+        move || _ = signals.send(SIGTERM)
+    };
+    let board = Switchboard::install(&server, Some(keyboard.clone()), quit)?;
+    let control = arguments.control.as_deref().map(|path| ControlSocket::listen(board.clone(), path)).transpose()?;
     let mut command = command.device(&socket, presentation);
-    command.console = Console::Terminal;
-    let mut guest = Guest::start(&command)?;
+    command.console = Console::Relay;
+    let mut guest = Guest::start_heard(&command, server.console())?;
+    if let Some(input) = guest.take_input() {
+        cable.plug_in(input)?;
+    }
+    terminal::pass_on(keyboard)?;
     let patience = arguments.seconds.map(|seconds| Duration::from_secs(seconds.into()).saturating_add(GRACE));
-    let end = wait(&mut guest, &signals, patience)?;
+    let end = wait(&mut guest, &signalled, patience, &terminal)?;
     guest.end();
     let connected = server.was_connected();
     server.stop();
+    drop(control);
     eprintln!("vgpio: {}", summary(&vcd, &names, &tally));
     Ok(judge(end, connected))
 }
@@ -170,32 +189,16 @@ fn print_commands(world: &WorldArguments, command: QemuCommand, presentation: Pr
     println!("{}", command.shown());
 }
 
-/// The terminal's settings; QEMU changes them, and is not always there to put them back.
-struct Terminal(Termios);
-
-impl Terminal {
-    /// `None` where standard input is no terminal.
-    fn save() -> Option<Self> {
-        tcgetattr(std::io::stdin()).ok().map(Self)
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        if let Err(error) = tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0) {
-            log::warn!("Cannot restore the terminal: {error}");
-        }
-    }
-}
-
-fn listen_to_signals() -> anyhow::Result<mpsc::Receiver<i32>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD]).context("Cannot listen to signals")?;
+fn listen_to_signals() -> anyhow::Result<(mpsc::Sender<i32>, mpsc::Receiver<i32>)> {
+    let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGCONT];
+    let mut signals = Signals::new(signals).context("Cannot listen to signals")?;
     let (sender, receiver) = mpsc::channel();
+    let of_system = sender.clone();
     std::thread::Builder::new()
         .name("vgpio-signals".to_owned())
-        .spawn(move || signals.forever().try_for_each(|signal| sender.send(signal)))
+        .spawn(move || signals.forever().try_for_each(|signal| of_system.send(signal)))
         .context("Cannot start a thread")?;
-    Ok(receiver)
+    Ok((sender, receiver))
 }
 
 /// How a run came to its end.
@@ -206,7 +209,12 @@ enum End {
     TimeUp(Duration),
 }
 
-fn wait(guest: &mut Guest, signals: &mpsc::Receiver<i32>, patience: Option<Duration>) -> anyhow::Result<End> {
+fn wait(
+    guest: &mut Guest,
+    signals: &mpsc::Receiver<i32>,
+    patience: Option<Duration>,
+    terminal: &Terminal,
+) -> anyhow::Result<End> {
     let begin = Instant::now();
     loop {
         if let Some(status) = guest.try_status()? {
@@ -219,8 +227,11 @@ fn wait(guest: &mut Guest, signals: &mpsc::Receiver<i32>, patience: Option<Durat
                 other => other.ok(),
             },
         };
-        if signal != Some(SIGCHLD) {
-            return Ok(End::Asked);
+        match signal {
+            Some(SIGCHLD) => {}
+            // The shell has used the terminal meanwhile.
+            Some(SIGCONT) => terminal.make_raw(),
+            _ => return Ok(End::Asked),
         }
     }
 }

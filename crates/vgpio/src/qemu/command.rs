@@ -46,6 +46,8 @@ pub enum Console {
     /// To the terminal, together with QEMU's monitor: Ctrl-A C changes between them, Ctrl-A X ends QEMU. Ctrl-C is a
     /// signal, not a character for the guest.
     Terminal,
+    /// The same through this process, which hears every line and can type, too.
+    Relay,
     /// To standard input and output, and nothing else.
     Pipe,
 }
@@ -122,7 +124,7 @@ impl QemuCommand {
         add(&["-nodefaults", "-no-user-config", "-display", "none"]);
         add(&board.arguments.iter().map(String::as_str).collect::<Vec<_>>());
         match self.console {
-            Console::Terminal => {
+            Console::Terminal | Console::Relay => {
                 add(&["-chardev", "stdio,id=console,mux=on,signal=on"]);
                 add(&["-serial", "chardev:console", "-monitor", "chardev:console"]);
             }

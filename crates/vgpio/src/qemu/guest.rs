@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -16,6 +16,8 @@ use crate::record::growing::Growing;
 
 /// How long QEMU may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
+/// Bytes of a line after which it is taken to have ended: a guest need not print ends of lines.
+const LONGEST: u64 = 16 * 1024;
 /// Between two looks at whether QEMU has ended.
 const TICK: Duration = Duration::from_millis(5);
 
@@ -62,19 +64,28 @@ impl Guest {
         let program = command.program.path();
         let mut process = bound_to_this_thread(program);
         process.args(command.arguments());
-        if command.console == Console::Pipe {
+        if command.console != Console::Terminal {
             process.stdin(Stdio::piped()).stdout(Stdio::piped());
         }
         let mut child = process.spawn().with_context(|| format!("Cannot start {}", program.display()))?;
-        let (output, reader) = match child.stdout.take().map(|pipe| Output::collect(pipe, hear)).transpose()? {
-            Some((output, reader)) => (Some(output), Some(reader)),
-            None => (None, None),
+        let (output, reader) = match (child.stdout.take(), command.console) {
+            (Some(pipe), Console::Relay) => (None, Some(read_lines(Tee(pipe), hear, || {})?)),
+            (Some(pipe), _) => {
+                let (output, reader) = Output::collect(pipe, hear)?;
+                (Some(output), Some(reader))
+            }
+            (None, _) => (None, None),
         };
         let input = child.stdin.take();
         Ok(Self { child, output, reader, input, status: None })
     }
 
-    /// What the guest has printed; empty when its console is a terminal.
+    /// What types into the guest's console; `None` when that is a terminal, or when this was asked before.
+    pub fn take_input(&mut self) -> Option<ChildStdin> {
+        self.input.take()
+    }
+
+    /// What the guest has printed; empty when its console is or goes to a terminal.
     pub fn output(&self) -> Output {
         self.output.clone().unwrap_or_default()
     }
@@ -167,6 +178,38 @@ fn bound_to_this_thread(program: &Path) -> Command {
     }
 }
 
+/// Reads lines on a thread of its own until the pipe ends.
+fn read_lines(
+    pipe: impl Read + Send + 'static,
+    mut take: impl FnMut(&str) + Send + 'static,
+    end: impl FnOnce() + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    let read = move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = Vec::new();
+        // An error is an end, too.
+        while pipe.by_ref().take(LONGEST).read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            take(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']));
+            line.clear();
+        }
+        end();
+    };
+    std::thread::Builder::new().name("vgpio-console".to_owned()).spawn(read).context("Cannot start a thread")
+}
+
+/// What comes through a pipe, and goes to standard output at once, half lines too.
+struct Tee(ChildStdout);
+
+impl Read for Tee {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.0.read(buffer)?;
+        let mut out = io::stdout().lock();
+        // If nobody looks at it any more, the guest goes on all the same.
+        let _ = out.write_all(buffer.get(..length).unwrap_or_default()).and_then(|()| out.flush());
+        Ok(length)
+    }
+}
+
 /// The lines that the guest has printed so far. Clones show the same.
 #[derive(Debug, Clone, Default)]
 pub struct Output(Growing<String>);
@@ -197,21 +240,13 @@ impl Output {
         mut hear: impl FnMut(&str) + Send + 'static,
     ) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let output = Self::default();
-        let collected = output.0.clone();
-        let read = move || {
-            let mut pipe = BufReader::new(pipe);
-            let mut line = Vec::new();
-            // An error is an end, too.
-            while pipe.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned();
-                hear(&text);
-                collected.push(text);
-                line.clear();
-            }
-            collected.end();
+        let (lines, end) = (output.0.clone(), output.0.clone());
+        let keep = move |line: &str| {
+            hear(line);
+            lines.push(line.to_owned());
         };
-        let thread = std::thread::Builder::new().name("vgpio-console".to_owned()).spawn(read);
-        Ok((output, thread.context("Cannot start a thread")?))
+        let thread = read_lines(pipe, keep, move || end.end())?;
+        Ok((output, thread))
     }
 
     /// All lines so far.

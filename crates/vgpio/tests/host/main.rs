@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "helpers of tests fail like tests")]
 
 mod command_line;
+mod commands;
+mod control;
 mod faults;
 mod front_end;
 
