@@ -92,7 +92,7 @@ fn no_corruption_of_a_real_tree_makes_anything_panic() {
 }
 
 #[test]
-fn a_tree_cut_off_anywhere_is_refused() {
+fn c9_a_tree_cut_off_anywhere_is_refused() {
     for blob in [GICV2, RISCV] {
         for length in 0..blob.len() {
             let mut cut = blob[..length].to_vec();
@@ -373,7 +373,7 @@ fn nops_anywhere_change_nothing() {
 }
 
 #[test]
-fn structural_errors_are_told_apart() {
+fn c9_structural_errors_are_told_apart() {
     let error = |builder: Builder| checked(&builder.blob()).unwrap_err();
     assert!(matches!(error(Builder::default()), TreeError::Token { token: END, .. }));
     assert!(matches!(error(Builder::default().node("").end().node("").end()), TreeError::Token { token: NODE, .. }));

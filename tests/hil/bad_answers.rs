@@ -21,8 +21,8 @@ pub(crate) const CASES: &[Entry] = &[
     ("b1_a_mute_line_is_given_up_without_a_reset", Transports::Modern, mute_line),
     ("b1_a_line_that_never_answers_does_not_stop_the_others", Transports::Modern, mute_from_the_start),
     ("f4_a_device_that_never_answers_does_not_stop_the_others", Transports::Modern, silent_device),
-    ("b2_a_late_answer_is_nobody_elses", Transports::Modern, late_answer),
-    ("e5_event_buffers_that_come_back_empty_are_queued_again", Transports::Modern, empty_events),
+    ("b2_b9_a_late_answer_is_nobody_elses", Transports::Modern, late_answer),
+    ("e5_e6_event_buffers_that_come_back_empty_are_queued_again", Transports::Modern, empty_events),
 ];
 
 const OUTPUT: LineId = LineId(0);

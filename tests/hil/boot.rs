@@ -11,7 +11,7 @@ use crate::{Entry, Transports};
 pub(crate) const CASES: &[Entry] = &[
     ("elf_and_raw_image_with_little_and_much_memory", Transports::Modern, forms_and_memory),
     ("other_machines", Transports::Modern, machines),
-    ("without_a_gpio_device_it_says_so_and_fails", Transports::Modern, no_device),
+    ("c8_without_a_gpio_device_it_says_so_and_fails", Transports::Modern, no_device),
 ];
 
 fn boots(setting: Setting, change: impl FnOnce(QemuCommand) -> QemuCommand) -> anyhow::Result<()> {

@@ -12,9 +12,9 @@ use vgpio::world::Wire;
 use crate::{Entry, Transports};
 
 pub(crate) const CASES: &[Entry] = &[
-    ("a_device_that_stalls_is_reset_and_recovers", Transports::Both, stall),
-    ("a_device_that_stalls_from_the_start_still_gets_its_names_read", Transports::Modern, slow_start),
-    ("a_device_that_never_answers_again_is_given_up_and_the_other_goes_on", Transports::Modern, dead),
+    ("f4_a_device_that_stalls_is_reset_and_recovers", Transports::Both, stall),
+    ("f4_a_device_that_stalls_from_the_start_still_gets_its_names_read", Transports::Modern, slow_start),
+    ("f4_a_device_that_never_answers_again_is_given_up_and_the_other_goes_on", Transports::Modern, dead),
     ("a_strict_device_has_nothing_to_object_to", Transports::Modern, strict),
 ];
 
@@ -35,13 +35,13 @@ fn set_stalled(running: &Running, chip: usize, stalled: bool) -> anyhow::Result<
 
 fn stall(setting: Setting) -> anyhow::Result<()> {
     let mut running = Scene::new(setting, vec![chip("led0", "button0", Quirks::default())?])?
-        .append("period=100ms timeout=800ms for=12s log=debug")
+        .append("period=100ms timeout=300ms for=6s log=debug")
         .start()?;
     running.expect_line("blink gpio0:0 led0 level=1")?;
     set_stalled(&running, 0, true)?;
     running.expect_line("WARN  gpio0: the device does not answer; resetting it")?;
-    // Long enough for more than one try, as a device that was stopped for three seconds is.
-    std::thread::sleep(Duration::from_secs(2));
+    // Long enough for more than one try.
+    std::thread::sleep(Duration::from_secs(1));
     set_stalled(&running, 0, false)?;
     running.expect_line("gpio0: recovered, every line is as it was")?;
     running.expect_exit(0)?;

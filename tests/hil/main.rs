@@ -8,6 +8,7 @@
 mod bad_answers;
 mod bad_queues;
 mod boot;
+mod catalogue;
 mod control;
 mod draft;
 mod draft_faults;
@@ -58,6 +59,7 @@ fn main() {
         ("bad_answers", bad_answers::CASES),
         ("bad_queues", bad_queues::CASES),
         ("draft_faults", draft_faults::CASES),
+        ("catalogue", catalogue::CASES),
         ("fault_mix", fault_mix::CASES),
         ("soak", soak::CASES),
         ("shell", shell::CASES),

@@ -24,10 +24,10 @@ pub(crate) const CASES: &[Entry] = &[
     ("edges_of_one_kind_are_the_only_ones_reported", Transports::Modern, one_kind),
     ("edges_come_from_the_guests_own_blinking", Transports::Both, wired),
     ("a_change_is_seen_before_the_line_that_tells_of_it", Transports::Both, ordered),
-    ("r6_without_interrupts_outputs_work_and_watch_says_so", Transports::Both, no_interrupts),
-    ("several_devices_work_at_once", Transports::Both, several),
+    ("r6_c4_without_interrupts_outputs_work_and_watch_says_so", Transports::Both, no_interrupts),
+    ("c8_several_devices_work_at_once", Transports::Both, several),
     ("three_hundred_lines_work_by_name", Transports::Modern, many_lines),
-    ("all_lines_that_there_can_be", Transports::Modern, all_lines),
+    ("d1_all_lines_that_there_can_be", Transports::Modern, all_lines),
 ];
 
 fn names(names: &[&str]) -> Vec<String> {

@@ -9,7 +9,7 @@ use virtio_gpio::Protocol;
 
 use crate::{Entry, Transports};
 
-pub(crate) const CASES: &[Entry] = &[("nothing_is_lost_between_faults", Transports::Modern, short)];
+pub(crate) const CASES: &[Entry] = &[("b8_e8_nothing_is_lost_between_faults", Transports::Modern, short)];
 
 fn short(setting: Setting) -> anyhow::Result<()> {
     const SEED: u64 = 1;

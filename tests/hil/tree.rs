@@ -14,7 +14,7 @@ use vgpio::qemu::command::{Presentation, QemuCommand};
 use crate::{Entry, Transports};
 
 pub(crate) const CASES: &[Entry] = &[
-    ("a_damaged_tree_is_a_message_not_a_fault", Transports::Modern, damaged),
+    ("c9_a_damaged_tree_is_a_message_not_a_fault", Transports::Modern, damaged),
     ("bad_nodes_are_refused_and_the_good_ones_work", Transports::Modern, bad_nodes),
 ];
 

@@ -89,6 +89,13 @@ impl Chip {
         Ok(Self { names, model, faults: Faults::default(), stalled: false })
     }
 
+    /// A device of the ratified protocol with so many lines, whose names are `options.names` as they are: the block may
+    /// be one that makes no sense. For the world outside the lines have no names.
+    pub fn with_names_block(lines: u16, options: ratified::Options) -> Self {
+        let model = Model::Ratified(ratified::Device::with_observer(Bank::new(lines), options, Journal::default()));
+        Self { names: vec![String::new(); lines.into()], model, faults: Faults::default(), stalled: false }
+    }
+
     /// A device of the draft, in the same manner.
     ///
     /// # Errors

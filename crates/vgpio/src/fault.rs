@@ -25,6 +25,8 @@ pub enum AnswerFault {
     Twice,
     /// The driver is not interrupted.
     Silent,
+    /// The status becomes this byte, after the chain was returned.
+    Rewritten(u8),
 }
 
 /// What is wrong with a queue.
@@ -34,6 +36,12 @@ pub enum QueueFault {
     Jump(u16),
     /// The driver is interrupted without a reason.
     Interrupt,
+    /// A used element names this chain.
+    Element(u32),
+    /// Descriptor table and available ring are overwritten with nonsense, all but the available index, as soon as the
+    /// device has taken everything from them. Whether that matters is up to the driver: the device looks at what comes
+    /// after it.
+    Scribble,
 }
 
 /// A fault in the answers to some requests.
@@ -84,7 +92,7 @@ impl AnswerFault {
         let (place, byte) = match self {
             Self::Status(status) => (0, status),
             Self::Value(value) => (1, value),
-            Self::Length(_) | Self::Id(_) | Self::IdPlus(_) | Self::Twice | Self::Silent => return,
+            Self::Length(_) | Self::Id(_) | Self::IdPlus(_) | Self::Twice | Self::Silent | Self::Rewritten(_) => return,
         };
         if let Some(place) = answer.get_mut(place) {
             *place = byte;

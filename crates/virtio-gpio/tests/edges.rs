@@ -94,7 +94,7 @@ fn a_pulse_faster_than_the_driver_is_two_edges() {
 
 /// Three edges make one event and one latched edge; what the level says beyond that is delivered too.
 #[test]
-fn edges_that_the_device_merged_leave_the_right_level_behind() {
+fn e7_edges_that_the_device_merged_leave_the_right_level_behind() {
     let machine = ratified();
     with_chip(&machine, |chip| {
         let _pin = watched(chip, 2, BothEdges);

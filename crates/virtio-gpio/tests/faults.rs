@@ -21,7 +21,8 @@ use gpio_model::names::Names;
 use gpio_model::ratified::Options;
 use virtio_gpio::transport::DeviceStatus;
 use virtio_gpio::{
-    Chip, Error, Fault, InterruptType, LineId, NamesError, Notice, Oddity, RingViolation, SetupError, Trigger,
+    Chip, Direction, Error, Fault, InterruptType, LineId, NamesError, Notice, Oddity, RingViolation, SetupError,
+    Trigger,
 };
 
 /// One request is tampered with on the ring. The queue is dead: the request fails, the fault is told once, the device
@@ -333,6 +334,23 @@ fn b2_an_answer_after_the_deadline_is_dropped_and_its_slot_recovered() {
     });
 }
 
+/// The device looks by itself, and is done before anybody notifies it.
+#[test]
+fn b3_an_answer_before_the_notification_is_taken() {
+    let machine = ratified();
+    machine.poll_queues();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        let notifications = machine.notifications();
+        let mut pending = led.queue_set(High).unwrap();
+        machine.run();
+        assert_eq!((machine.line(LineId(0)).level(), machine.notifications()), (High, notifications));
+        machine.pump(chip);
+        assert_eq!(pending.outcome(), Some(Ok(())));
+        led.set(Low).unwrap();
+    });
+}
+
 #[test]
 fn b4_a_spurious_interrupt_is_counted() {
     let machine = ratified();
@@ -341,6 +359,32 @@ fn b4_a_spurious_interrupt_is_counted() {
         assert!(!chip.handle_interrupt());
         assert_eq!(notices(chip), [Notice::Odd { oddity: Oddity::SpuriousInterrupt, count: 1 }]);
         assert_eq!(chip.statistics().interrupts, 0);
+    });
+}
+
+/// Before the device is set up, and while it is being reset, nothing can have come, whatever the interrupt says.
+#[test]
+fn b5_an_interrupt_before_the_driver_is_ready_is_ignored() {
+    let machine = ratified();
+    machine.change_config();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        machine.pump(chip);
+        machine.set_reset_time(Some(ms(50)));
+        machine.need_reset();
+        machine.pump(chip);
+        assert!(chip.is_recovering());
+        let before = chip.statistics();
+        for _ in 0..10 {
+            machine.change_config();
+            chip.handle_interrupt();
+        }
+        let after = chip.statistics();
+        assert_eq!((after.resets, after.messages), (before.resets, before.messages));
+        assert!(chip.is_recovering());
+        machine.advance(chip, ms(100));
+        assert_eq!(notices(chip), [Notice::Resetting(Fault::NeedsReset), Notice::Recovered]);
+        led.set(High).unwrap();
     });
 }
 
@@ -391,6 +435,36 @@ fn b7_a_lost_notification_is_sent_again() {
         assert!(machine.now().since(start) < ms(300));
         assert_eq!(chip.statistics().timeouts, 0);
     });
+}
+
+/// What comes while an interrupt is being served, before its acknowledgement or behind the drain, is not lost: either that
+/// drain takes it, or there is another interrupt. Nobody polls here.
+#[test]
+fn b8_an_answer_while_an_interrupt_is_served_is_not_lost() {
+    for features in [0, 1 << 29] {
+        let machine = modern(|settings| settings.features = 1 << 32 | features);
+        with_chip(&machine, |chip| {
+            let (mut first, mut second) = (output(chip, 0, Low), output(chip, 1, Low));
+            machine.pump(chip);
+            for round in 0..200u32 {
+                let level = (round % 2 == 0).into();
+                machine.tamper(0, [Tamper::Nothing, Tamper::Hold]);
+                let (mut one, mut two) = (first.start_set(level).unwrap(), second.start_set(level).unwrap());
+                machine.run();
+                assert!(machine.interrupt_raised());
+                if round % 3 == 0 {
+                    machine.release_held(false);
+                    chip.handle_interrupt();
+                } else {
+                    chip.handle_interrupt();
+                    machine.release_held(false);
+                    assert!(machine.interrupt_raised(), "round {round}");
+                    chip.handle_interrupt();
+                }
+                assert_eq!((one.outcome(), two.outcome()), (Some(Ok(())), Some(Ok(()))), "round {round}");
+            }
+        });
+    }
 }
 
 #[test]
@@ -599,7 +673,7 @@ fn d4_names_without_a_sensible_size_cost_names_only() {
         let [s0, s1, s2, s3] = size.to_le_bytes();
         let machine = modern(|settings| settings.config = Some(vec![8, 0, 0, 0, s0, s1, s2, s3]));
         with_chip(&machine, |chip| {
-            assert_eq!(chip.names_error(), Some(NamesError::TooLarge { size, limit: 0 }));
+            assert_eq!(chip.names_error(), Some(NamesError::TooLarge { size, limit: 1024 }));
             output(chip, 7, High).release().unwrap();
         });
     }
@@ -746,6 +820,24 @@ fn e3_a_value_that_does_not_exist_is_an_error() {
         // Where the value means nothing it is not looked at.
         machine.tamper(0, [Tamper::Bytes(vec![0, 77])]);
         assert!(pin.into_output(Low).is_ok());
+    });
+}
+
+/// With the direction None a device forgets the level; the next holder of the line finds nothing of the last one's.
+#[test]
+fn e8_a_line_that_was_released_starts_afresh() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        for _ in 0..3 {
+            let led = output(chip, 0, High);
+            assert_eq!((led.level_set(), led.direction()), (Some(High), Ok(Direction::Output)));
+            led.release().unwrap();
+            assert_eq!((machine.line(LineId(0)).direction, machine.line(LineId(0)).latch), (Direction::None, None));
+            let line = chip.line(LineId(0)).unwrap();
+            assert_eq!(line.direction(), Ok(Direction::None));
+            let led = line.into_output(Low).unwrap();
+            assert_eq!((led.level_set(), machine.line(LineId(0)).level()), (Some(Low), Low));
+        }
     });
 }
 

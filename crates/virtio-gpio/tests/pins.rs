@@ -341,7 +341,7 @@ fn queued_requests_take_one_notification() {
 
 /// Every line number is there, and the one behind the last is looked for.
 #[test]
-fn a_chip_with_all_line_numbers_in_use_works() {
+fn d1_a_chip_with_all_line_numbers_in_use_works() {
     let machine =
         gpio_loopback::Machine::ratified(Bank::new(u16::MAX), DeviceOptions::default(), Settings::new(RATIFIED));
     let mut settings = Settings::new(RATIFIED);

@@ -49,7 +49,7 @@ fn blink_for(
 }
 
 #[test]
-fn a_stall_of_three_seconds_is_recovered_from() {
+fn f4_a_stall_of_three_seconds_is_recovered_from() {
     for machine in [ratified(), draft()] {
         with_plan(&machine, &impatient(), |chip| {
             let mut led = output(chip, 0, Low);
@@ -71,7 +71,7 @@ fn a_stall_of_three_seconds_is_recovered_from() {
 
 /// A device that never answers again is given up after about half a minute, with growing pauses between the tries.
 #[test]
-fn a_device_that_stays_silent_is_given_up_after_half_a_minute() {
+fn f3_f4_a_device_that_stays_silent_is_given_up_after_half_a_minute() {
     for machine in [ratified(), draft()] {
         with_plan(&machine, &impatient(), |chip| {
             let mut led = output(chip, 0, Low);
@@ -555,7 +555,7 @@ fn f5_a_second_chip_starts_afresh() {
 
 /// While a chip is silent because its device broke, another device's chip works.
 #[test]
-fn two_chips_do_not_disturb_each_other() {
+fn c8_two_chips_do_not_disturb_each_other() {
     let (good, bad) = (ratified(), ratified());
     let (mut one, mut two) = (Bench::new(), Bench::new());
     let good_chip = one.chip(&good, &Plan::default()).unwrap();

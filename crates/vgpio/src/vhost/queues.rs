@@ -66,6 +66,8 @@ impl Queues {
             match fault {
                 QueueFault::Jump(by) => ring.move_used_index(memory, *by),
                 QueueFault::Interrupt => ring.interrupt(),
+                QueueFault::Element(id) => ring.push_anything(memory, *id, 1),
+                QueueFault::Scribble => return !ring.scribble(memory),
             }
             false
         });
@@ -98,12 +100,18 @@ impl Queues {
             }
             let written = buffers::write(memory, &chain, answer);
             let head = chain.head_index();
+            let status = buffers::first_writable(&chain);
             match request.and_then(Request::line).filter(|line| faults.is_mute(*line)) {
                 Some(_) if self.withheld.len() >= usize::from(requests.queue.size()) => {
                     requests.ignore("The driver lends more chains than its queue has descriptors");
                 }
                 Some(line) => self.withheld.push(Withheld { line, head, written }),
                 None => push_answer(requests, memory, head, written, fault),
+            }
+            if let (Some(AnswerFault::Rewritten(byte)), Some(status)) = (fault, status)
+                && let Err(error) = memory.write_obj(byte, status)
+            {
+                log::warn!("The driver's buffer is not in its memory: {error}");
             }
             return true;
         }
@@ -154,7 +162,9 @@ impl Queues {
 fn push_answer(ring: &mut Ring, memory: &GuestMemoryMmap, head: u16, written: usize, fault: Option<AnswerFault>) {
     let length = u32::try_from(written).unwrap_or(u32::MAX);
     match fault {
-        None | Some(AnswerFault::Status(_) | AnswerFault::Value(_)) => ring.push(memory, head, written),
+        None | Some(AnswerFault::Status(_) | AnswerFault::Value(_) | AnswerFault::Rewritten(_)) => {
+            ring.push(memory, head, written);
+        }
         Some(AnswerFault::Length(length)) => ring.push_anything(memory, head.into(), length),
         Some(AnswerFault::Id(id)) => ring.push_anything(memory, id, length),
         Some(AnswerFault::IdPlus(more)) => ring.push_anything(memory, u32::from(head).wrapping_add(more), length),

@@ -17,6 +17,9 @@ pub(crate) const QUEUE_SIZE_MAX: u16 = 1024;
 const USED_INDEX: u64 = 2;
 const USED_HEADER: u64 = 4;
 const USED_ELEMENT: u64 = 8;
+/// Bytes of a descriptor, and bytes in front of the slots of an available ring (VIRTIO 1.2, 2.7.5 and 2.7.6).
+const DESCRIPTOR: usize = 16;
+const AVAILABLE_HEADER: u64 = 4;
 
 /// A chain of buffers that the driver lent.
 #[derive(Debug)]
@@ -189,6 +192,25 @@ impl Ring {
             self.queue.set_next_used(index);
             self.unannounced = true;
         }
+    }
+
+    /// Overwrites the descriptor table and the slots of the available ring with nonsense, unless there is something in
+    /// them that was not taken. Returns whether it did.
+    pub(crate) fn scribble(&mut self, memory: &GuestMemoryMmap) -> bool {
+        let available = self.queue.avail_idx(memory, Ordering::Acquire).map(|index| index.0);
+        if !available.is_ok_and(|index| index == self.queue.next_avail()) {
+            return false;
+        }
+        let size = usize::from(self.queue.size());
+        let slots = self.queue.avail_ring().saturating_add(AVAILABLE_HEADER);
+        for (place, length) in
+            [(self.queue.desc_table(), size.saturating_mul(DESCRIPTOR)), (slots, size.saturating_mul(2))]
+        {
+            if let Err(error) = memory.write_slice(&vec![0xa5; length], GuestAddress(place)) {
+                log::warn!("The driver's queue is not in its memory: {error}");
+            }
+        }
+        true
     }
 
     /// Forgets that the driver was not told of used buffers.

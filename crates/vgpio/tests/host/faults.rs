@@ -130,6 +130,35 @@ fn queues_are_spoiled_on_their_own() {
 }
 
 #[test]
+fn an_element_names_any_chain() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN | INTERRUPTS);
+    with_chip(&bench, |chip| chip.spoil_queue(EVENTS, QueueFault::Element(77)));
+    assert_eq!(front_end.queues[EVENTS].used(), (77, 1));
+}
+
+#[test]
+fn a_status_is_rewritten_after_the_chain_was_returned() {
+    let (bench, mut front_end) = spoiled(AnswerFault::Rewritten(9));
+    let requests = &mut front_end.queues[REQUESTS];
+    send(requests, SET_0);
+    // Behind one more errand the device has done all that it had to do.
+    with_chip(&bench, |_| ());
+    assert_eq!(requests.read(1), [9, 0]);
+}
+
+#[test]
+fn a_queue_that_was_scribbled_on_works_with_what_comes_after() {
+    let bench = serve(ratified());
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+    let requests = &mut front_end.queues[REQUESTS];
+    assert_eq!(requests.request(SET_0), [0, 0]);
+    with_chip(&bench, |chip| chip.spoil_queue(REQUESTS, QueueFault::Scribble));
+    with_chip(&bench, |_| ());
+    assert_eq!(front_end.queues[REQUESTS].request(GET), [0, 0]);
+}
+
+#[test]
 fn a_draft_device_sends_what_it_is_told_to() {
     let bench = serve(drafted());
     let mut front_end = FrontEnd::connect(&bench.socket, MODERN);

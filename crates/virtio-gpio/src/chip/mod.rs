@@ -58,11 +58,11 @@ pub(crate) struct Info {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NamesError {
-    /// The names block is larger than the storage for it.
+    /// The names block is larger than was wanted.
     TooLarge {
         /// Its size, as the device says.
         size: u32,
-        /// The storage's.
+        /// What [`Sizes::new`] was told.
         limit: usize,
     },
     /// The request for the names failed.

@@ -77,6 +77,8 @@ pub struct Sizes {
     pub requests: usize,
     /// Bytes for the names. 0 if there are none or they are more than wanted.
     pub names: usize,
+    /// Bytes of names that are wanted at most.
+    names_limit: usize,
     layout: DmaLayout,
 }
 
@@ -126,7 +128,7 @@ impl Sizes {
         let (first_size, second_size) = layout.queue_sizes();
         let descriptors = first_size.saturating_add(second_size);
         let device = DeviceKind::of(device);
-        Ok(Self { device, memory: layout.total, descriptors, requests: requests.into(), names, layout })
+        Ok(Self { device, memory: layout.total, descriptors, requests: requests.into(), names, names_limit, layout })
     }
 }
 
@@ -247,7 +249,7 @@ impl<'a, P: Platform> Chip<'a, P> {
         }
         core.notify();
         if sizes.names == 0 && device.names_size != 0 {
-            let limit = storage.names.len();
+            let limit = sizes.names_limit;
             info.names_error = Some(NamesError::TooLarge { size: device.names_size, limit });
         } else if layout.names_length != 0 {
             match fetch_names(&mut core, &parts.clock) {

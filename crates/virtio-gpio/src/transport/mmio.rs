@@ -363,7 +363,7 @@ mod tests {
 
     /// T5 to T7: what is no device, or none that the driver knows, is left alone.
     #[test]
-    fn slots_are_told_apart() {
+    fn c1_slots_are_told_apart() {
         let region = Region::new(2);
         assert_eq!(region.device(0x110).unwrap().device_id(), 41);
         assert_eq!(region.device(0xff).unwrap_err(), MmioError::TooSmall(0xff));
@@ -445,7 +445,7 @@ mod tests {
 
     /// T12: bits that are not defined are neither reported nor acknowledged.
     #[test]
-    fn interrupts_are_acknowledged_as_far_as_they_are_known() {
+    fn b10_interrupts_are_acknowledged_as_far_as_they_are_known() {
         for (raised, known) in [(0, 0), (1, 1), (2, 2), (0xffff_ffff, 3), (0x104, 0)] {
             let region = Region::new(2);
             region.set(INTERRUPT_STATUS, raised);
