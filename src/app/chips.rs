@@ -20,9 +20,9 @@ use virtio_gpio::{
 
 use super::selection::{ChipFacts, LINES_IN_USE};
 use crate::platform::dma::{self, StaticDma};
-use crate::platform::interrupts;
 use crate::platform::time::SystemClock;
 use crate::platform::{Machine, SystemFence, VirtioMmio};
+use crate::platform::{interrupts, virtio_console};
 
 /// Events that may wait for the main loop, for each chip.
 const EVENT_SLOTS: usize = 256;
@@ -87,6 +87,15 @@ pub struct Found {
     pub chips: &'static [StaticChip],
     /// Devices that say that they are GPIO devices and cannot be used.
     pub refused: usize,
+    /// The first virtio console, which nobody uses yet.
+    pub console: Option<VirtioMmio>,
+}
+
+/// What was found in a slot.
+enum Device {
+    Chip(StaticChip, &'static AtomicBool),
+    Other(u32),
+    Nothing,
 }
 
 /// Looks at every virtio device of the machine and sets up the GPIO devices among them.
@@ -94,15 +103,17 @@ pub struct Found {
 pub fn find(machine: &Machine, wishes: Wishes) -> Found {
     let mut chips = Vec::new();
     let mut interrupts = Vec::new();
+    let mut console = None;
     let mut refused = machine.refused_nodes();
     for node in machine.virtio_nodes() {
         match set_up(node, wishes) {
-            Ok(Some((chip, ready))) => {
+            Ok(Device::Chip(chip, ready)) => {
                 describe(chips.len(), chip);
                 chips.push(chip);
                 interrupts.push((node, ready));
             }
-            Ok(None) => (),
+            Ok(Device::Other(virtio_console::DEVICE_ID)) => console = console.or(Some(*node)),
+            Ok(Device::Other(_) | Device::Nothing) => (),
             Err(message) => {
                 error!("virtio-mmio {:x}: {message}", node.base);
                 refused = refused.saturating_add(1);
@@ -122,7 +133,7 @@ pub fn find(machine: &Machine, wishes: Wishes) -> Found {
             Err(error) => warn!("gpio{number}: interrupt {} cannot be used: {error}", node.interrupt),
         }
     }
-    Found { chips, refused }
+    Found { chips, refused, console }
 }
 
 fn on_interrupt(number: usize) {
@@ -132,27 +143,30 @@ fn on_interrupt(number: usize) {
 }
 
 /// Sets up the device of a slot, if it is a GPIO device.
-fn set_up(node: &VirtioMmio, wishes: Wishes) -> Result<Option<(StaticChip, &'static AtomicBool)>, String> {
-    let Some(base) = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(node.base)) else { return Ok(None) };
+fn set_up(node: &VirtioMmio, wishes: Wishes) -> Result<Device, String> {
+    let Some(base) = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(node.base)) else {
+        return Ok(Device::Nothing);
+    };
     // SAFETY: the platform has mapped the node's region as device memory for good and checked that it belongs to no
-    // other device; each node is looked at once, here, and nothing else uses it.
+    // other device; each node is looked at once, here, and what is no GPIO device is
+    // used by nobody else before this function is left.
     #[expect(unsafe_code, reason = "the one place where an address becomes a device")]
     let transport = match unsafe { MmioTransport::new(base, node.size) } {
         Ok(transport) => transport,
-        Err(MmioError::Empty) => return Ok(None),
+        Err(MmioError::Empty) => return Ok(Device::Nothing),
         Err(error) => return Err(alloc::format!("{error}")),
     };
     let id = transport.device_id();
     let version = if transport.is_legacy() { "legacy" } else { "modern" };
     if !is_gpio_id(id) {
         info!("virtio-mmio {:x}: {} (id {id}), {version}", node.base, device_name(id));
-        return Ok(None);
+        return Ok(Device::Other(id));
     }
     let device = match Identified::new(transport, &SystemClock, wishes.protocol) {
         Ok(device) => device,
         Err((SetupError::NotGpio(id), _)) => {
             info!("virtio-mmio {:x}: {} (id {id}), {version}", node.base, device_name(id));
-            return Ok(None);
+            return Ok(Device::Other(id));
         }
         Err((error, _)) => return Err(alloc::format!("GPIO (id {id}), {version}, refused: {error}")),
     };
@@ -165,7 +179,7 @@ fn set_up(node: &VirtioMmio, wishes: Wishes) -> Result<Option<(StaticChip, &'sta
     );
     let ready: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
     let chip = chip(device, wishes, ready).map_err(|error| alloc::format!("GPIO (id {id}) refused: {error}"))?;
-    Ok(Some((Box::leak(Box::new(chip)), ready)))
+    Ok(Device::Chip(Box::leak(Box::new(chip)), ready))
 }
 
 /// Finds memory for a chip and sets it up.

@@ -64,7 +64,10 @@ fn run(machine: &Machine) -> Result<bool, String> {
     for warning in &selection.warnings {
         warn!("{warning}");
     }
-    let mut run = Run::new(&arguments, InUse::new(found.chips, &selection));
+    let shell = arguments
+        .shell
+        .then(|| Shell::new(found.console.as_ref(), arguments.period.checked_div(2).unwrap_or_default()));
+    let mut run = Run::new(&arguments, InUse::new(found.chips, &selection), shell);
     run.in_use.tally.lost = found.refused > 0;
     run.main_loop();
     run.in_use.end();
@@ -81,7 +84,7 @@ struct Run {
 }
 
 impl Run {
-    fn new(arguments: &Arguments, in_use: InUse) -> Self {
+    fn new(arguments: &Arguments, in_use: InUse, shell: Option<Shell>) -> Self {
         let now = SystemClock.now();
         let half_period = arguments.period.checked_div(2).unwrap_or(arguments.period);
         Self {
@@ -90,7 +93,7 @@ impl Run {
             count: arguments.count.unwrap_or(u64::MAX),
             next_beat: now,
             end: arguments.run_for.map(|run_for| now.after(run_for)),
-            shell: arguments.shell.then(|| Shell::new(half_period)),
+            shell,
         }
     }
 

@@ -129,12 +129,12 @@ pub(super) fn format_line(uart: &mut Uart, seconds: Seconds, level: &str, messag
 }
 
 fn write_printable(uart: &mut Uart, text: fmt::Arguments<'_>) {
-    let mut printable = Printable(|character: char| {
-        let mut bytes = [0; 4];
-        for &byte in character.encode_utf8(&mut bytes).as_bytes() {
-            uart.write(byte);
-        }
-    });
+    write_text(&mut |text| text.bytes().for_each(|byte| uart.write(byte)), text);
+}
+
+/// Writes text without control characters.
+pub(super) fn write_text(write: &mut dyn FnMut(&str), text: fmt::Arguments<'_>) {
+    let mut printable = Printable(|character: char| write(character.encode_utf8(&mut [0; 4])));
     // `Printable` has no errors. One of a value's own leaves the line short.
     let _incomplete = printable.write_fmt(text);
 }

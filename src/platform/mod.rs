@@ -12,6 +12,7 @@ pub(crate) mod start;
 pub mod time;
 pub(crate) mod uart;
 mod virtio;
+pub mod virtio_console;
 
 pub use self::machine::{Machine, VirtioMmio};
 use crate::arch;

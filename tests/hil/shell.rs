@@ -1,17 +1,29 @@
 //! The shell: what is typed reaches the device, and does not disturb what else goes on.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
 use anyhow::{Context, ensure};
 use gpio_model::observe::Activity;
 use gpio_model::ratified::Options;
 use hil::scene::{Running, Scene, Setting};
 use vgpio::chip::Chip;
-use vgpio::qemu::command::Presentation;
+use vgpio::qemu::command::{Presentation, QemuCommand};
 use virtio_gpio::messages::ratified::Request as R;
 use virtio_gpio::{Direction as D, InterruptType as I, Level as L, LineId};
 
 use crate::{Entry, Transports};
 
-pub(crate) const CASES: &[Entry] = &[("commands_reach_the_device", Transports::Both, commands)];
+pub(crate) const CASES: &[Entry] = &[
+    ("commands_reach_the_device", Transports::Both, commands),
+    ("the_lines_of_the_application_change_hands", Transports::Modern, handover),
+    ("typing_does_not_disturb_the_blinking", Transports::Modern, blinking),
+    ("words_are_completed_and_errors_say_what_was_expected", Transports::Modern, completion),
+    ("garbage_is_survived", Transports::Modern, garbage),
+    ("a_device_is_reset_and_its_lines_restored", Transports::Modern, reset),
+    ("a_virtio_console_is_a_second_terminal", Transports::Both, virtio_console),
+    ("without_shell_on_what_is_typed_is_ignored", Transports::Modern, off),
+];
 
 const LINES: [&str; 6] = ["led0", "led1", "button0", "relay", "", "loop0"];
 
@@ -105,5 +117,152 @@ fn commands(setting: Setting) -> anyhow::Result<()> {
     let expected =
         [vec![R::SetDirection(unnamed, D::Input)], kinds.to_vec(), vec![R::SetDirection(unnamed, D::None)]].concat();
     ensure!(seen == expected, "expected {expected:#?}, saw {seen:#?}");
+    Ok(())
+}
+
+fn handover(setting: Setting) -> anyhow::Result<()> {
+    let mut running = start(scene(setting)?.append("blink=led0,led1 watch=button0 period=40ms shell=on"))?;
+    ask(&mut running, "set led0 1", "gpio0:0 led0 output high")?;
+    ask(&mut running, "set button0 0", "gpio0:2 button0 output low")?;
+    ask(&mut running, "watch led1", "gpio0:1 led1 input")?;
+    ask(&mut running, "dir led1 none", "gpio0:1 led1 - -")?;
+    // Nothing of the application's is left, and it goes on until it is told to end.
+    ask(&mut running, "get led0", "gpio0:0 led0 output high")?;
+    ask(&mut running, "quit", "edges=0 errors=0 resets=0")?;
+    running.expect_exit(0)?;
+    let after_handover = requests(&running, 0);
+    let end = [R::SetValue(LineId(0), L::High), R::GetValue(LineId(0))];
+    let found = after_handover.windows(2).filter(|pair| *pair == end).count();
+    ensure!(found == 1, "led0 is not left alone after it was taken: {after_handover:#?}");
+    Ok(())
+}
+
+fn blinking(setting: Setting) -> anyhow::Result<()> {
+    let mut running = start(scene(setting)?.append("blink=led0 watch=none period=20ms count=40 shell=on"))?;
+    for round in 0..10 {
+        let level = if round % 2 == 0 { "high" } else { "low" };
+        running.guest.type_in(&format!("set relay {level}\rlines\rget 2\rtoggle led1 3 1ms\rnonsense\r"))?;
+    }
+    running.expect_exit(0)?;
+    running.expect_line("summary blinks=40 edges=0 errors=0 resets=0")?;
+    let led = LineId(0);
+    let mut expected = vec![R::SetValue(led, L::Low), R::SetDirection(led, D::Output)];
+    expected.extend([R::SetValue(led, L::High), R::SetValue(led, L::Low)].repeat(40));
+    expected.extend([R::SetValue(led, L::Low), R::SetDirection(led, D::None)]);
+    let seen = requests(&running, 0);
+    ensure!(seen == expected, "the blinking was disturbed: {seen:#?}");
+    ensure!(requests(&running, 3).len() > 2, "no command was carried out:\n{}", running.text());
+    Ok(())
+}
+
+fn completion(setting: Setting) -> anyhow::Result<()> {
+    let mut running = start(scene(setting)?.append("blink=none watch=none shell=on"))?;
+    ask(&mut running, "se\trel\thi\t", "gpio0:3 relay output high")?;
+    ask(&mut running, "get l\t\t\x15lines", "led0 led1 loop0")?;
+    ask(&mut running, "set relay 0\x7f1\x08\x08 0", "gpio0:3 relay output low")?;
+    running.guest.type_in("\x1b[A\x1b[A\x1b[B\x7f1\r")?;
+    let high = R::SetValue(LineId(3), L::High);
+    running.expect("the command of before, changed", |records| {
+        let is_high =
+            |activity: &Activity| matches!(activity, Activity::Request { request, .. } if *request == Ok(high));
+        (records.iter().filter(|record| is_high(&record.activity)).count() == 2).then_some(())
+    })?;
+    for (command, error) in [
+        ("got led0", "error: unknown command \"got\": expected lines, get, set,"),
+        ("get nosuch", "error: unknown line \"nosuch\": expected the name or the number of a line"),
+        ("get 99", "error: unknown line \"99\": expected a line of gpio0 from 0 to 5"),
+        ("get gpio7:0", "error: unknown line \"gpio7:0\": expected a chip from gpio0 to gpio0"),
+        ("set led0 2", "error: bad level \"2\": expected 0, 1, low, high, off or on"),
+        ("reset gpio3", "error: unknown device \"gpio3\": expected gpio0 to gpio0"),
+    ] {
+        ask(&mut running, command, error)?;
+    }
+    ask(&mut running, "exit", "errors=0 resets=0")?;
+    running.expect_exit(0)
+}
+
+/// Everything but Enter, more than any buffer holds; then a command.
+fn garbage(setting: Setting) -> anyhow::Result<()> {
+    let mut running = start(scene(setting)?.append("blink=led0 watch=none period=20ms shell=on"))?;
+    let text: String = (0_u32..40_000).filter_map(|n| char::from_u32(n.wrapping_mul(2_654_435_761) >> 20)).collect();
+    for chunk in text.as_bytes().chunks(1000) {
+        running.guest.type_in(&String::from_utf8_lossy(chunk))?;
+    }
+    running.guest.type_in(&"x".repeat(5000))?;
+    // What does not fit is dropped, and so may be this, as long as the rest is still being read.
+    let mut answered = false;
+    for _ in 0..600 {
+        running.guest.type_in("\x03\rget 2\r")?;
+        let patience = std::time::Duration::from_millis(100);
+        answered = running.console.wait_for(patience, "gpio0:2 button0 input low").is_ok();
+        if answered {
+            break;
+        }
+    }
+    running.expect_no_line("panic")?;
+    ensure!(answered, "the shell does not answer any more:\n{}", running.text());
+    ask(&mut running, "\x15exit", "errors=0 resets=0")?;
+    running.expect_exit(0)
+}
+
+fn reset(setting: Setting) -> anyhow::Result<()> {
+    let mut running = start(scene(setting)?.append("blink=none watch=button0 shell=on"))?;
+    ask(&mut running, "set relay 1", "gpio0:3 relay output high")?;
+    ask(&mut running, "reset", "gpio0 recovered")?;
+    running.expect_line("WARN  gpio0: a reset was asked for; resetting it")?;
+    running.expect_line("INFO  gpio0: recovered, every line is as it was")?;
+    running.drive(0, 2, L::High)?;
+    running.expect_line("edge gpio0:2 button0 rising level=1 count=1")?;
+    ask(&mut running, "get relay", "gpio0:3 relay output high")?;
+    ask(&mut running, "stats", "resets=1 free=")?;
+    ask(&mut running, "exit", "summary blinks=0 edges=1 errors=0 resets=1")?;
+    running.expect_exit(0)
+}
+
+fn virtio_console(setting: Setting) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("console.sock");
+    let scene = scene(setting)?.append("blink=led0 watch=button0 period=100ms shell=on").with_command(|command| {
+        let chardev = format!("socket,id=vc,path={},server=on,wait=off", path.display());
+        ["-device", "virtio-serial-device", "-chardev", &chardev, "-device", "virtconsole,chardev=vc"]
+            .into_iter()
+            .fold(command, QemuCommand::arg)
+    });
+    let mut running = start(scene)?;
+    running.expect_line("is a second terminal")?;
+    let mut terminal = UnixStream::connect(&path)?;
+    terminal.set_read_timeout(Some(hil::scene::PATIENCE))?;
+    let mut answers = BufReader::new(terminal.try_clone()?);
+    let mut ask = |command: &str, answer: &str| -> anyhow::Result<()> {
+        terminal.write_all(format!("{command}\r").as_bytes())?;
+        let mut seen = String::new();
+        while !seen.contains(answer) {
+            let length = answers.read_line(&mut seen).with_context(|| format!("expected {answer:?} after {seen:?}"))?;
+            ensure!(length > 0, "expected {answer:?}, saw {seen:?}");
+        }
+        Ok(())
+    };
+    ask("set rel\t 1", "gpio0:3 relay output high")?;
+    ask("get 2", "gpio0:2 button0 input low watch=both edges=0")?;
+    ask("got", "error: unknown command")?;
+    // Many bytes at once, and what is typed on the console beside it.
+    running.guest.type_in("set led1 1\r")?;
+    ask(&format!("{}\x15get relay", "x".repeat(3000)), "gpio0:3 relay output high")?;
+    running.expect_line("gpio0:1 led1 output high")?;
+    running.expect_no_line("relay output high")?;
+    ask("exit", "> exit")?;
+    running.expect_exit(0)?;
+    running.expect_line("errors=0 resets=0")?;
+    Ok(())
+}
+
+fn off(setting: Setting) -> anyhow::Result<()> {
+    let mut running = scene(setting)?.append("blink=led0 watch=none period=20ms count=20").start()?;
+    running.expect_line("gpio0: ")?;
+    running.guest.type_in("set relay 1\rexit\r")?;
+    running.expect_exit(0)?;
+    running.expect_line("summary blinks=20 edges=0 errors=0 resets=0")?;
+    running.expect_no_line("relay output")?;
+    ensure!(requests(&running, 3).is_empty(), "a command was carried out");
     Ok(())
 }

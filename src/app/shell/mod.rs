@@ -17,12 +17,15 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use heapless::Deque;
+use log::{info, warn};
 use virtio_gpio::LineId;
 use virtio_gpio::clock::Instant;
 
 use super::arguments::LineReference;
 use super::in_use::InUse;
 use super::selection::{ChipLine, look_up};
+use crate::platform::VirtioMmio;
+use crate::platform::virtio_console::VirtioConsole;
 use commands::{COMMANDS, Command};
 use complete::{Completion, Names, complete};
 use job::{Goal, Job, Progress};
@@ -40,10 +43,23 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    /// A shell on the console. `toggle` changes a level every `half_period` unless it is told otherwise.
-    pub(super) fn new(half_period: Duration) -> Self {
-        let console = Session::new(Box::new(Console), half_period);
-        Self { sessions: vec![console], ended: false }
+    /// A shell on the console, and on the first virtio console where there is one. `toggle` changes a level every
+    /// `half_period` unless it is told otherwise.
+    pub(super) fn new(virtio_console: Option<&VirtioMmio>, half_period: Duration) -> Self {
+        let mut sessions = vec![Session::new(Box::new(Console), half_period)];
+        if let Some(place) = virtio_console {
+            match VirtioConsole::start(place) {
+                Ok((terminal, no_interrupt)) => {
+                    info!("shell: virtio-mmio {:x} is a second terminal", place.base);
+                    if let Some(error) = no_interrupt {
+                        warn!("virtio-mmio {:x}: {error}; what is typed there is found late", place.base);
+                    }
+                    sessions.push(Session::new(Box::new(terminal), half_period));
+                }
+                Err(error) => warn!("virtio-mmio {:x} cannot be a terminal: {error}", place.base),
+            }
+        }
+        Self { sessions, ended: false }
     }
 
     /// Takes what was typed, and lets commands take a step each.

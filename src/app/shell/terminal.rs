@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::platform::console;
+use crate::platform::virtio_console::VirtioConsole;
 
 /// A terminal with a last row in which someone types, and lines above it.
 pub(super) trait Terminal: fmt::Debug {
@@ -47,5 +48,31 @@ impl Terminal for Console {
 
     fn ring_bell(&mut self) {
         console::ring_bell();
+    }
+}
+
+impl Terminal for VirtioConsole {
+    fn read(&mut self) -> Option<u8> {
+        self.read()
+    }
+
+    fn has_input(&self) -> bool {
+        self.has_input()
+    }
+
+    fn show_row(&mut self, text: &str) {
+        self.show_row(text);
+    }
+
+    fn enter_row(&mut self) {
+        self.enter_row();
+    }
+
+    fn print(&mut self, line: fmt::Arguments<'_>) {
+        self.write_plain_line(line);
+    }
+
+    fn ring_bell(&mut self) {
+        self.ring_bell();
     }
 }
