@@ -1,16 +1,11 @@
 //! Time since the start of the image, and waiting.
 
 use core::sync::atomic::{AtomicU64, Ordering};
-use core::time::Duration;
 
 pub use virtio_gpio::clock::{Clock, Instant};
 
 use super::interrupts;
 use crate::arch;
-
-/// How long [`SystemClock::wait`] looks before it sleeps: a device answers within that time if its process is awake, and
-/// to sleep and wake costs as much.
-pub const POLL_TIME: Duration = Duration::from_micros(50);
 
 const NANOSECONDS: u64 = 1_000_000_000;
 
@@ -28,16 +23,11 @@ impl Clock for SystemClock {
     }
 
     fn wait(&self, deadline: Instant, idle: &dyn Fn() -> bool) {
-        let end_of_polling = deadline.min(self.now().after(POLL_TIME));
-        while idle() {
-            if self.now() >= end_of_polling {
-                // A handler keeps interrupts of its own priority away, also from `wfi`, and so must not sleep.
-                if !interrupts::in_handler() {
-                    idle_until(deadline, idle);
-                }
-                return;
-            }
+        // A handler keeps interrupts of its own priority away, also from `wfi`, and so must not sleep.
+        if interrupts::in_handler() {
             core::hint::spin_loop();
+        } else {
+            idle_until(deadline, idle);
         }
     }
 }

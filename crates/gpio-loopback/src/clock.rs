@@ -18,10 +18,14 @@ impl Clock for MachineClock {
         self.0.now()
     }
 
-    fn wait(&self, deadline: Instant, idle: &dyn Fn() -> bool) {
+    fn relax(&self) {
         self.0.pass(LOOK);
         self.0.run();
         self.0.raise_interrupt();
+    }
+
+    fn wait(&self, deadline: Instant, idle: &dyn Fn() -> bool) {
+        self.relax();
         if idle() {
             let until = self.0.next_activity().map_or(deadline, |next| next.min(deadline));
             self.0.pass(until.since(self.0.now()));

@@ -27,7 +27,7 @@ mod script;
 pub use bench::{Bench, Plan};
 pub use clock::MachineClock;
 pub use device::Model;
-pub use machine::{Loopback, Machine, Settings};
+pub use machine::{Costs, Loopback, Machine, Settings};
 pub use memory::Memory;
 pub use registers::Registers;
 pub use ring::{Chain, Descriptor};

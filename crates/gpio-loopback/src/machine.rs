@@ -116,6 +116,9 @@ pub(crate) struct State {
     chains: Vec<Chain>,
     record_chains: bool,
     notifications: u64,
+    interrupts: u64,
+    /// Calls of the transport that reach the device.
+    pub(crate) register_accesses: u64,
     config_reads: Vec<(u16, usize)>,
     /// The device has forgotten everything behind the driver's back: the driver cannot know what it does wrong.
     forgot: bool,
@@ -374,7 +377,9 @@ impl State {
         let wanted = ring.interrupt_wanted(memory);
         if wanted && *tamper != Tamper::NoInterrupt {
             self.interrupt_status |= InterruptStatus::USED_BUFFER;
-            self.interrupt_raised = true;
+            if !core::mem::replace(&mut self.interrupt_raised, true) {
+                self.interrupts = self.interrupts.saturating_add(1);
+            }
         }
     }
 
@@ -401,6 +406,21 @@ impl State {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What talking to the device costs, counted from the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Costs {
+    /// Notifications by the driver.
+    pub notifications: u64,
+    /// Interrupts that the device raised for what it used.
+    pub interrupts: u64,
+    /// Calls of the transport that reach the device; one that acknowledges an interrupt is a read and a write.
+    pub register_accesses: u64,
+    /// Pieces of shared memory that the driver handed over to the device: descriptors, buffers, words of the rings.
+    pub handed_over: u64,
+    /// Pieces of shared memory that the driver took over from the device: buffers, words of the rings.
+    pub taken_over: u64,
 }
 
 /// A device with everything around it. Clones are the same machine.
@@ -444,6 +464,8 @@ impl Machine {
             chains: Vec::new(),
             record_chains: true,
             notifications: 0,
+            interrupts: 0,
+            register_accesses: 0,
             config_reads: Vec::new(),
             forgot: false,
             violations: Vec::new(),
@@ -625,6 +647,15 @@ impl Machine {
     /// Notifications by the driver.
     pub fn notifications(&self) -> u64 {
         self.with(|state| state.notifications)
+    }
+
+    /// What the driver has cost so far.
+    pub fn costs(&self) -> Costs {
+        self.with(|state| {
+            let (handed_over, taken_over) = state.memory.as_ref().map_or((0, 0), DeviceMemory::hand_overs);
+            let State { notifications, interrupts, register_accesses, .. } = *state;
+            Costs { notifications, interrupts, register_accesses, handed_over, taken_over }
+        })
     }
 
     /// The reads of the configuration space since the last call: offset and width of each.

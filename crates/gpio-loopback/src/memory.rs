@@ -8,7 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use virtio_gpio::memory::DmaMemory;
 
@@ -24,6 +24,13 @@ fn pages(len: usize) -> Pages {
     (0..len.div_ceil(PAGE)).map(|_| Page([const { AtomicU8::new(0) }; PAGE])).collect()
 }
 
+/// How often the driver handed bytes over, and took some over.
+#[derive(Debug, Default)]
+struct HandOvers {
+    to_device: AtomicU64,
+    from_device: AtomicU64,
+}
+
 /// The driver's side.
 #[derive(Debug)]
 pub struct Memory {
@@ -32,6 +39,7 @@ pub struct Memory {
     len: usize,
     address: u64,
     granule: usize,
+    hand_overs: Arc<HandOvers>,
 }
 
 /// The device's side: bytes by the address that the driver told the device.
@@ -39,6 +47,7 @@ pub struct Memory {
 pub(crate) struct DeviceMemory {
     pages: Pages,
     address: u64,
+    hand_overs: Arc<HandOvers>,
 }
 
 impl Memory {
@@ -46,8 +55,9 @@ impl Memory {
     pub(crate) fn new(len: usize, address: u64, granule: usize) -> (Self, DeviceMemory) {
         let driver = pages(len);
         let device = if granule > 1 { pages(len) } else { driver.clone() };
-        let memory = Self { driver, device: device.clone(), len, address, granule };
-        (memory, DeviceMemory { pages: device, address })
+        let hand_overs = Arc::<HandOvers>::default();
+        let memory = Self { driver, device: device.clone(), len, address, granule, hand_overs: hand_overs.clone() };
+        (memory, DeviceMemory { pages: device, address, hand_overs })
     }
 
     /// Copies the granules that `range` touches from one side to the other.
@@ -89,10 +99,12 @@ unsafe impl DmaMemory for Memory {
     }
 
     fn sync_for_device(&self, range: Range<usize>) {
+        self.hand_overs.to_device.fetch_add(1, Ordering::Relaxed);
         self.copy(&self.driver, &self.device, range);
     }
 
     fn sync_for_driver(&self, range: Range<usize>) {
+        self.hand_overs.from_device.fetch_add(1, Ordering::Relaxed);
         self.copy(&self.device, &self.driver, range);
     }
 }
@@ -101,6 +113,12 @@ impl DeviceMemory {
     /// Whether the driver has given the memory up.
     pub(crate) fn is_released(&self) -> bool {
         Arc::strong_count(&self.pages) == 1
+    }
+
+    /// How often the driver handed bytes over to the device, and took some over from it.
+    pub(crate) fn hand_overs(&self) -> (u64, u64) {
+        let HandOvers { to_device, from_device } = &*self.hand_overs;
+        (to_device.load(Ordering::Relaxed), from_device.load(Ordering::Relaxed))
     }
 
     fn byte(&self, address: u64) -> Option<&AtomicU8> {

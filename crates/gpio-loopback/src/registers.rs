@@ -8,6 +8,16 @@ use crate::machine::{Machine, State};
 #[derive(Debug, Clone)]
 pub struct Registers(pub(crate) Machine);
 
+impl Registers {
+    /// One access of the driver's.
+    fn access<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        self.0.with(|state| {
+            state.register_accesses = state.register_accesses.saturating_add(1);
+            f(state)
+        })
+    }
+}
+
 impl Transport for Registers {
     fn device_id(&self) -> u32 {
         self.0.with(|state| state.settings.device_id)
@@ -18,51 +28,51 @@ impl Transport for Registers {
     }
 
     fn device_features(&self) -> u64 {
-        self.0.with(|state| state.offered_features())
+        self.access(|state| state.offered_features())
     }
 
     fn set_driver_features(&self, features: u64) {
-        self.0.with(|state| state.set_driver_features(features));
+        self.access(|state| state.set_driver_features(features));
     }
 
     fn status(&self) -> DeviceStatus {
-        self.0.with(State::read_status)
+        self.access(State::read_status)
     }
 
     fn set_status(&self, status: DeviceStatus) {
-        self.0.with(|state| state.write_status(status));
+        self.access(|state| state.write_status(status));
     }
 
     fn max_queue_size(&self, queue: u16) -> u32 {
-        self.0.with(|state| state.queue_limit(queue))
+        self.access(|state| state.queue_limit(queue))
     }
 
     fn set_queue(&self, queue: u16, addresses: &QueueAddresses) -> Result<(), QueueSetupError> {
-        self.0.with(|state| state.set_queue(queue, addresses))
+        self.access(|state| state.set_queue(queue, addresses))
     }
 
     fn notify(&self, queue: u16) {
-        self.0.with(|state| state.notified(queue));
+        self.access(|state| state.notified(queue));
     }
 
     fn acknowledge_interrupt(&self) -> InterruptStatus {
-        self.0.with(State::acknowledge)
+        self.access(State::acknowledge)
     }
 
     fn config_generation(&self) -> u32 {
-        self.0.with(State::config_generation)
+        self.access(State::config_generation)
     }
 
     fn read_config_u8(&self, offset: u16) -> u8 {
-        let [byte] = self.0.with(|state| state.read_config(offset));
+        let [byte] = self.access(|state| state.read_config(offset));
         byte
     }
 
     fn read_config_u16(&self, offset: u16) -> u16 {
-        u16::from_le_bytes(self.0.with(|state| state.read_config(offset)))
+        u16::from_le_bytes(self.access(|state| state.read_config(offset)))
     }
 
     fn read_config_u32(&self, offset: u16) -> u32 {
-        u32::from_le_bytes(self.0.with(|state| state.read_config(offset)))
+        u32::from_le_bytes(self.access(|state| state.read_config(offset)))
     }
 }

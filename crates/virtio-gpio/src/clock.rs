@@ -47,6 +47,12 @@ pub trait Clock {
         let _ = (deadline, idle);
         core::hint::spin_loop();
     }
+
+    /// Passes a moment between two looks of a caller who polls for its answer rather than sleep
+    /// ([`Options::poll_limit`](crate::Options::poll_limit)). By default the processor's hint for that.
+    fn relax(&self) {
+        core::hint::spin_loop();
+    }
 }
 
 impl<C: Clock + ?Sized> Clock for &C {
@@ -56,5 +62,9 @@ impl<C: Clock + ?Sized> Clock for &C {
 
     fn wait(&self, deadline: Instant, idle: &dyn Fn() -> bool) {
         (**self).wait(deadline, idle);
+    }
+
+    fn relax(&self) {
+        (**self).relax();
     }
 }

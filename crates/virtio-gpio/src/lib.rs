@@ -80,6 +80,12 @@
 //! # }
 //! ```
 //!
+//! # Several lines at once
+//!
+//! [`run_all`] sends any number of [`Request`]s with one notification and waits for all; a [`Port`] does so with up to 64
+//! pins as the bits of a number. To go on meanwhile, [`Output::queue_set`], [`Input::queue_level`] and their like queue a
+//! request, [`Chip::notify`] notifies for all of them, and each [`Pending`] gives its outcome when there is one.
+//!
 //! # Contexts
 //!
 //! Every function takes `&self` or a pin of its own, and may be called from main code and from interrupt handlers. The
@@ -95,7 +101,7 @@
 //!
 //! Each request ends by [`Options::timeout`]. An operation that consists of several requests, or that finds all request
 //! slots taken, may take that time for each: at most one wait for a slot, and three requests ([`Input::watch`] from one
-//! type to another). A device that does not answer any more is reset, with growing pauses, and given up after half a
+//! type to another). A batch of [`run_all`] takes that long for each time that the request slots are filled. A device that does not answer any more is reset, with growing pauses, and given up after half a
 //! minute; meanwhile operations fail at once with [`Error::Recovering`].
 //!
 //! Memory is what [`Sizes`] says: with the default queues about 20 KiB shared with the device, and in [`Storage`] one
@@ -115,6 +121,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod batch;
 mod chip;
 pub mod clock;
 mod dialect;
@@ -125,12 +132,15 @@ mod identify;
 pub mod memory;
 pub mod messages;
 mod names;
+mod pending;
 mod pins;
 mod platform;
+mod port;
 mod queue;
 mod shared;
 pub mod transport;
 
+pub use batch::{Request, SomeFailed, run_all};
 pub use chip::events::{Event, EventSlot, Notice, Resources, Statistics, Trigger};
 pub use chip::lines::LineSlot;
 pub use chip::requests::RequestSlot;
@@ -140,6 +150,8 @@ pub use error::{Error, Fault, SetupError};
 pub use identify::{Identified, Protocol, is_gpio_id};
 pub use messages::{Direction, InterruptType, Level, LineId};
 pub use names::Name;
-pub use pins::{Input, Line, Output, Pending, Rejected};
+pub use pending::Pending;
+pub use pins::{Input, Line, Output, Rejected};
 pub use platform::Platform;
+pub use port::{Port, PortError};
 pub use queue::{DescriptorSlot, MAX_QUEUE_SIZE, RingViolation};

@@ -32,17 +32,18 @@
 
 use core::fmt;
 
-use crate::chip::requests::Ticket;
-use crate::chip::{Lines, Submitted};
+use crate::batch::Request;
+use crate::chip::Lines;
 use crate::dialect::{Operation, Value};
 use crate::error::Error;
 use crate::messages::{Direction, InterruptType, Level, LineId};
+use crate::pending::Pending;
 
 /// A line in use; releases it when dropped.
 #[derive(Debug)]
-struct Held<'c> {
-    chip: &'c dyn Lines,
-    slot: u16,
+pub(crate) struct Held<'c> {
+    pub(crate) chip: &'c dyn Lines,
+    pub(crate) slot: u16,
     line: LineId,
 }
 
@@ -52,23 +53,28 @@ impl Drop for Held<'_> {
     }
 }
 
-impl Held<'_> {
+impl<'c> Held<'c> {
+    /// Sends a request and notifies the device.
+    fn start<T>(&self, operation: Operation, read: fn(Value) -> Option<T>) -> Result<Pending<'c, T>, Error> {
+        Ok(Pending::new(self.chip, self.chip.submit(self.slot, operation)?, read))
+    }
+
+    /// Makes a request available to the device, which is notified later.
+    fn queue<T>(&self, operation: Operation, read: fn(Value) -> Option<T>) -> Result<Pending<'c, T>, Error> {
+        let now = self.chip.now();
+        Ok(Pending::new(self.chip, self.chip.enqueue(self.slot, operation, now)?, read))
+    }
+
     fn run(&self, operation: Operation) -> Result<Value, Error> {
         self.chip.run(self.slot, operation)
     }
 
     fn level(&self) -> Result<Level, Error> {
-        match self.run(Operation::GetValue)? {
-            Value::Level(level) => Ok(level),
-            _ => Err(Error::OutcomeUnknown),
-        }
+        self.run(Operation::GetValue)?.level().ok_or(Error::OutcomeUnknown)
     }
 
     fn direction(&self) -> Result<Direction, Error> {
-        match self.run(Operation::GetDirection)? {
-            Value::Direction(direction) => Ok(direction),
-            _ => Err(Error::OutcomeUnknown),
-        }
+        self.run(Operation::GetDirection)?.direction().ok_or(Error::OutcomeUnknown)
     }
 
     fn release(self) -> Result<(), Error> {
@@ -261,8 +267,7 @@ impl<'c> Output<'c> {
     /// [`Error::Recovering`], [`Error::LineLost`] and
     /// [`Error::ChipFailed`] if nothing can be sent at present.
     pub fn start_set(&mut self, level: Level) -> Result<Pending<'c>, Error> {
-        let submitted = self.0.chip.submit(self.0.slot, Operation::SetValue(level))?;
-        Ok(Pending { chip: self.0.chip, submitted: Some(submitted) })
+        self.0.start(Operation::SetValue(level), Value::done)
     }
 
     /// As [`start_set`](Self::start_set), without notifying the device: [`Chip::notify`](crate::Chip::notify) does that
@@ -272,8 +277,12 @@ impl<'c> Output<'c> {
     ///
     /// Those of [`start_set`](Self::start_set).
     pub fn queue_set(&mut self, level: Level) -> Result<Pending<'c>, Error> {
-        let submitted = self.0.chip.enqueue(self.0.slot, Operation::SetValue(level))?;
-        Ok(Pending { chip: self.0.chip, submitted: Some(submitted) })
+        self.0.queue(Operation::SetValue(level), Value::done)
+    }
+
+    /// A request to drive the line to `level`, to be sent with others by [`run_all`](crate::run_all).
+    pub fn request_set(&mut self, level: Level) -> Request<'_> {
+        Request::new(&self.0, Operation::SetValue(level), Value::done)
     }
 
     /// The level that the device has last confirmed, as the driver knows it. Asks nobody.
@@ -321,58 +330,46 @@ impl<'c> Output<'c> {
     }
 }
 
-/// A request that was sent. Dropping it leaves the request to run its course unseen.
-#[derive(Debug)]
-#[must_use = "the outcome is lost when this is dropped"]
-pub struct Pending<'c> {
-    chip: &'c dyn Lines,
-    /// `None` once the outcome was taken.
-    submitted: Option<Submitted>,
+/// The questions that every pin answers, in the forms that do not wait.
+macro_rules! questions {
+    ($pin:ident: $($what:ident, $operation:ident, $answer:ident, $start:ident, $queue:ident, $request:ident;)*) => {
+        impl<'c> $pin<'c> {
+            $(
+                #[doc = concat!("Asks the device for the line's ", stringify!($what), ", and does not wait.")]
+                ///
+                /// # Errors
+                ///
+                /// Those of [`Output::start_set`].
+                pub fn $start(&self) -> Result<Pending<'c, $answer>, Error> {
+                    self.0.start(Operation::$operation, Value::$what)
+                }
+
+                #[doc = concat!("As [`", stringify!($start), "`](Self::", stringify!($start), "), without notifying the")]
+                /// device: [`Chip::notify`](crate::Chip::notify) does that for all that were queued.
+                ///
+                /// # Errors
+                ///
+                /// Those of [`Output::start_set`].
+                pub fn $queue(&self) -> Result<Pending<'c, $answer>, Error> {
+                    self.0.queue(Operation::$operation, Value::$what)
+                }
+
+                #[doc = concat!("A request for the line's ", stringify!($what), ", to be sent with others by")]
+                /// [`run_all`](crate::run_all).
+                pub fn $request(&self) -> Request<'_, $answer> {
+                    Request::new(&self.0, Operation::$operation, Value::$what)
+                }
+            )*
+        }
+    };
 }
 
-impl Pending<'_> {
-    fn ticket(&self) -> Option<Ticket> {
-        match self.submitted {
-            Some(Submitted::Ticket(ticket)) => Some(ticket),
-            Some(Submitted::Done(_)) | None => None,
-        }
-    }
-
-    /// Whether [`outcome`](Self::outcome) would give one.
-    pub fn is_done(&self) -> bool {
-        match self.submitted {
-            Some(Submitted::Ticket(ticket)) => self.chip.is_done(ticket),
-            Some(Submitted::Done(_)) => true,
-            None => false,
-        }
-    }
-
-    /// The outcome, once there is one. Does not wait, and does not look for completions by itself: interrupts and
-    /// [`Chip::poll`](crate::Chip::poll) do.
-    pub fn outcome(&mut self) -> Option<Result<(), Error>> {
-        let result = match self.submitted.as_ref()? {
-            Submitted::Done(result) => *result,
-            Submitted::Ticket(ticket) => self.chip.take(*ticket)?,
-        };
-        self.submitted = None;
-        Some(result.map(|_| ()))
-    }
-
-    /// Waits for the outcome.
-    ///
-    /// # Errors
-    ///
-    /// What every request can end with; [`Error::OutcomeUnknown`] if the outcome was taken before.
-    pub fn wait(mut self) -> Result<(), Error> {
-        let submitted = self.submitted.take().ok_or(Error::OutcomeUnknown)?;
-        self.chip.wait(submitted).map(|_| ())
-    }
+questions! { Line: direction, GetDirection, Direction, start_direction, queue_direction, request_direction; }
+questions! { Input:
+    direction, GetDirection, Direction, start_direction, queue_direction, request_direction;
+    level, GetValue, Level, start_level, queue_level, request_level;
 }
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket() {
-            self.chip.abandon(ticket);
-        }
-    }
+questions! { Output:
+    direction, GetDirection, Direction, start_direction, queue_direction, request_direction;
+    level, GetValue, Level, start_level, queue_level, request_level;
 }

@@ -14,7 +14,7 @@ use virtio_gpio::memory::DmaMemory;
 use virtio_gpio::transport::MmioTransport;
 use virtio_gpio::{
     Chip, DescriptorSlot, EventSlot, Identified, InterruptType, Level, LineId, LineSlot, Options, Parts, Platform,
-    RequestSlot, Sizes, Storage,
+    Port, RequestSlot, Sizes, Storage, run_all,
 };
 
 unsafe extern "C" {
@@ -114,7 +114,16 @@ extern "C" fn everything(line: u16, size: u16, requests_in_flight: u16) -> Optio
     chip.notify();
     let _ = black_box(output.start_set(Level::Low).ok()?.wait());
 
+    let mut pins = [output];
+    let mut port = Port::new(&mut pins).ok()?;
+    let _ = black_box((port.write(unknown() as u64, unknown() as u64), port.read()));
+    let [mut output] = pins;
+    let _ = black_box(run_all(&mut [output.request_set(Level::Low)]));
+    let _ = black_box(output.queue_direction().ok()?.wait());
+
     let mut input = output.into_input().ok()?;
+    let _ = black_box(run_all(&mut [input.request_level()]));
+    let _ = black_box(input.start_level().ok()?.outcome());
     let _ = black_box((input.watch(InterruptType::BothEdges), input.level(), input.last_level(), chip.reset()));
     let _ = black_box(input.watch(InterruptType::HighLevel));
     chip.handle_interrupt();

@@ -5,11 +5,12 @@ use heapless::Deque;
 
 use super::events::{EventQueue, Notice, OddityCounts, Resources, Statistics};
 use super::lines::{LineSlot, LineTable, Rearm, Use};
+use super::patience::Patience;
 use super::recovery::Health;
 use super::requests::{Due, Owner, RequestSlot, RequestTable, Target, Ticket, Times};
 use super::{Options, Submitted};
 use crate::clock::Instant;
-use crate::dialect::{Arrival, Dialect, Oddity, Operation, Value};
+use crate::dialect::{Arrival, Dialect, Interrupts, Oddity, Operation, Value};
 use crate::error::{Error, Fault, SetupError};
 use crate::fence::Fence;
 use crate::identify::{FEATURE_EVENT_INDEX, Protocol};
@@ -49,6 +50,8 @@ pub(crate) struct Core<'a, P: Platform> {
     pub(super) line_work: bool,
     /// The last drain ended at its limit. With event indexes the device need not interrupt for what is left.
     pub(super) drain_cut: bool,
+    /// What callers who wait have learnt of the device's pace.
+    pub(super) patience: Patience,
 }
 
 /// Memory and fences of a core, borrowed apart from the rest.
@@ -81,6 +84,7 @@ impl<'a, P: Platform> Core<'a, P> {
             lines,
             events,
             features,
+            patience: Patience::new(options.poll_limit),
             options,
             health: Health::new(),
             statistics: Statistics::default(),
@@ -305,11 +309,41 @@ impl<'a, P: Platform> Core<'a, P> {
         self.health.has_live_device() && self.dialect.has_news(bus!(self))
     }
 
-    /// Takes what came. Returns whether there was anything.
+    /// Somebody is going to wait for what is sent next.
+    pub(super) fn announce(&mut self) {
+        if self.health.is_running() && self.patience.prefers_looking() {
+            self.dialect.suppress_interrupts(bus!(self));
+        }
+    }
+
+    /// A caller is about to wait, and may look for the answer by itself: until when, if at all. Interrupts for answers
+    /// are off then, until the next [`poll`](Self::poll) or interrupt.
+    pub(super) fn begin_look(&mut self, now: Instant) -> Option<Instant> {
+        if !self.health.is_running() {
+            return None;
+        }
+        let until = now.after(self.patience.look_for()?);
+        self.dialect.suppress_interrupts(bus!(self));
+        Some(until)
+    }
+
+    /// Takes what came and sends what follows from it, and leaves interrupts as they are.
+    pub(super) fn look(&mut self, now: Instant) {
+        if self.has_news() {
+            self.take_all(Interrupts::AsTheyAre, now);
+            self.finish_round(now);
+        }
+    }
+
+    /// Takes what came, and asks for interrupts. Returns whether there was anything.
     pub(super) fn drain(&mut self, now: Instant) -> bool {
+        self.take_all(Interrupts::Wanted, now)
+    }
+
+    fn take_all(&mut self, interrupts: Interrupts, now: Instant) -> bool {
         self.drain_cut = false;
         for round in 0..DRAIN_LIMIT {
-            match self.dialect.next(bus!(self), &self.requests) {
+            match self.dialect.next(bus!(self), &self.requests, interrupts) {
                 Ok(Some(arrival)) => self.take(arrival, now),
                 Ok(None) => return round > 0,
                 Err((queue, violation)) => {

@@ -3,14 +3,17 @@
 //! [`Chip`] is what applications hold. It wraps the state machine of [`core`] in a critical section, and waits around
 //! it: inside, nothing ever waits. So every function here may be called from main code and from interrupt handlers.
 
+mod access;
 pub(crate) mod core;
 mod edges;
 pub(crate) mod events;
 pub(crate) mod layout;
 pub(crate) mod lines;
+mod patience;
 mod recovery;
 pub(crate) mod requests;
 mod setup;
+mod waiting;
 
 use ::core::cell::RefCell;
 use ::core::fmt;
@@ -22,16 +25,17 @@ use crate::clock::{Clock, Instant};
 use crate::dialect::{Operation, Value};
 use crate::error::{Error, Fault};
 use crate::identify::Protocol;
+use crate::messages::LineId;
 use crate::messages::draft::DEVICE_NAME_SIZE;
-use crate::messages::{InterruptType, Level, LineId};
 use crate::names::{Name, NameBlock, field};
 use crate::pins::Line;
 use crate::platform::Platform;
 use core::Core;
 use events::{Event, Notice, Resources, Statistics};
-use lines::{Rearm, TakeError, Use};
+use lines::TakeError;
 use requests::Ticket;
 
+pub(crate) use access::Lines;
 pub use setup::{Options, Parts, Sizes, Storage};
 
 /// A request of an application's: answered already, or under way.
@@ -307,166 +311,5 @@ impl<'a, P: Platform> Chip<'a, P> {
     /// Whether the device is being reset and restored.
     pub fn is_recovering(&self) -> bool {
         self.with(|core| core.health.usable() == Err(Error::Recovering))
-    }
-
-    /// Does one operation and waits for its end.
-    fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error> {
-        let deadline = self.clock.now().after(self.info.timeout);
-        loop {
-            let now = self.clock.now();
-            let (submitted, progress) = self.try_with(|core| {
-                let submitted = core.submit(line_slot, operation, now);
-                core.notify();
-                (submitted, core.requests.progress())
-            })?;
-            match submitted {
-                Err(Error::Busy) if now < deadline => self.wait_for_progress(progress, deadline),
-                Err(error) => return Err(error),
-                Ok(submitted) => return self.wait(submitted),
-            }
-        }
-    }
-
-    /// Something else must end first: waits until a request has ended, until something is due, or until the deadline.
-    /// `progress` is the table's from the moment at which there was nothing for it but to wait.
-    fn wait_for_progress(&self, progress: u32, deadline: Instant) {
-        self.poll();
-        let wake = self.next_deadline().map_or(deadline, |due| due.min(deadline));
-        self.clock.wait(wake, &|| self.with(|core| !core.has_news() && core.requests.progress() == progress));
-    }
-
-    fn wait(&self, submitted: Submitted) -> Result<Value, Error> {
-        let ticket = match submitted {
-            Submitted::Done(result) => return result,
-            Submitted::Ticket(ticket) => ticket,
-        };
-        loop {
-            let now = self.clock.now();
-            let (taken, wake) = self.try_with(|core| {
-                core.poll(now);
-                (core.requests.take(ticket), core.next_deadline())
-            })?;
-            if let Some(result) = taken {
-                return result;
-            }
-            // There always is one: the request's own.
-            let wake = wake.unwrap_or(now);
-            self.clock.wait(wake, &|| self.with(|core| !core.has_news() && !core.requests.is_done(ticket)));
-        }
-    }
-}
-
-/// What pins need of their chip, without its type parameters.
-pub(crate) trait Lines: Sync + fmt::Debug {
-    fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error>;
-    fn submit(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error>;
-    fn enqueue(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error>;
-    fn is_done(&self, ticket: Ticket) -> bool;
-    fn take(&self, ticket: Ticket) -> Option<Result<Value, Error>>;
-    fn wait(&self, submitted: Submitted) -> Result<Value, Error>;
-    fn abandon(&self, ticket: Ticket);
-    fn watch(&self, line_slot: u16, kind: InterruptType) -> Result<(), Error>;
-    fn unmask(&self, line_slot: u16);
-    fn output_level(&self, line_slot: u16) -> Option<Level>;
-    fn heard_level(&self, line_slot: u16) -> Option<Level>;
-    fn forget(&self, line_slot: u16);
-}
-
-impl<P: Platform> Lines for Chip<'_, P> {
-    fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error> {
-        self.run(line_slot, operation)
-    }
-
-    fn submit(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error> {
-        let now = self.clock.now();
-        self.try_with(|core| {
-            let submitted = core.submit(line_slot, operation, now);
-            core.notify();
-            submitted
-        })?
-    }
-
-    fn enqueue(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error> {
-        let now = self.clock.now();
-        self.try_with(|core| core.submit(line_slot, operation, now))?
-    }
-
-    fn is_done(&self, ticket: Ticket) -> bool {
-        self.with(|core| core.requests.is_done(ticket))
-    }
-
-    fn take(&self, ticket: Ticket) -> Option<Result<Value, Error>> {
-        self.with(|core| core.requests.take(ticket))
-    }
-
-    fn wait(&self, submitted: Submitted) -> Result<Value, Error> {
-        self.wait(submitted)
-    }
-
-    fn abandon(&self, ticket: Ticket) {
-        self.with(|core| core.requests.abandon(ticket));
-    }
-
-    fn watch(&self, line_slot: u16, kind: InterruptType) -> Result<(), Error> {
-        if !self.info.interrupts {
-            return Err(Error::NoInterrupts);
-        }
-        let current = self.with(|core| core.lines.get(line_slot).map(|record| record.interrupt));
-        let Some(current) = current else { return Err(Error::LineLost) };
-        if current == kind {
-            return Ok(());
-        }
-        if current != InterruptType::None {
-            // A type is only changed by way of NONE (VIRTIO 1.2, 5.18.6.8).
-            self.run(line_slot, Operation::SetInterruptType(InterruptType::None))?;
-        }
-        if kind == InterruptType::None {
-            return Ok(());
-        }
-        if let Some(limit) = self.info.watch_limit.map(usize::from) {
-            let taken = self.with(|core| {
-                let own = core.lines.get(line_slot).is_some_and(|record| record.armed);
-                core.watched_lines().saturating_sub(own.into())
-            });
-            if taken >= limit {
-                return Err(Error::TooManyWatched { limit });
-            }
-        }
-        // The level that the first edge leads away from. A device that refuses to tell it can still interrupt.
-        self.with(|core| core.lines.get_mut(line_slot).map(|record| record.last = None));
-        if let Err(error @ (Error::Timeout | Error::OutcomeUnknown | Error::Recovering | Error::ChipFailed)) =
-            self.run(line_slot, Operation::GetValue)
-        {
-            return Err(error);
-        }
-        self.with(|core| core.lines.get_mut(line_slot).map(|record| record.rearm = Rearm::Soon));
-        self.run(line_slot, Operation::SetInterruptType(kind))?;
-        let now = self.clock.now();
-        self.with(|core| core.start_watching(line_slot, now));
-        Ok(())
-    }
-
-    fn unmask(&self, line_slot: u16) {
-        let now = self.clock.now();
-        self.with(|core| {
-            core.unmask(line_slot, now);
-            core.poll(now);
-        });
-    }
-
-    fn output_level(&self, line_slot: u16) -> Option<Level> {
-        self.with(|core| match core.lines.get(line_slot)?.usage {
-            Use::Output(level) => Some(level),
-            Use::Input | Use::Unconfigured => None,
-        })
-    }
-
-    fn heard_level(&self, line_slot: u16) -> Option<Level> {
-        self.with(|core| core.lines.get(line_slot)?.last)
-    }
-
-    fn forget(&self, line_slot: u16) {
-        let now = self.clock.now();
-        self.with(|core| core.forget(line_slot, now));
     }
 }

@@ -271,11 +271,11 @@ impl<'a> RequestTable<'a> {
 
     /// The result, once there is one; the ticket is worth nothing then.
     pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Result<Value, Error>> {
-        self.progress = self.progress.wrapping_add(1);
         let Some(slot) = self.of(ticket) else { return Some(Err(Error::OutcomeUnknown)) };
         let Phase::Done(result) = slot.phase else { return None };
         slot.owner = Owner::Nobody;
         Self::free_if_over(slot);
+        self.progress = self.progress.wrapping_add(1);
         Some(result)
     }
 

@@ -1,7 +1,7 @@
 //! The 2020 draft on its queues: messages to the device on the transmit queue, everything from it on the receive
 //! queue. A reply is known by its type and line alone, and how its type is marked differs from device to device.
 
-use super::{Arrival, Oddity, Operation, Value};
+use super::{Arrival, Interrupts, Oddity, Operation, Value};
 use crate::chip::layout::DmaLayout;
 use crate::chip::requests::{RequestSlot, RequestTable};
 use crate::error::Error;
@@ -135,6 +135,7 @@ impl<'a> Link<'a> {
         &mut self,
         bus: Bus<'_, M, F>,
         requests: &RequestTable<'_>,
+        interrupts: Interrupts,
     ) -> Result<Option<Arrival>, (u16, RingViolation)> {
         // Twice at most: a queue that has been asked for its interrupt says nothing new to that.
         loop {
@@ -149,10 +150,15 @@ impl<'a> Link<'a> {
                 return Ok(Some(self.receive(message, completion.length, requests)));
             }
             let more = self.receive.rearm_interrupt(bus);
-            if !self.transmit.rearm_interrupt(bus) && !more {
+            let more_room = interrupts == Interrupts::Wanted && self.transmit.rearm_interrupt(bus);
+            if !more && !more_room {
                 return Ok(None);
             }
         }
+    }
+
+    pub(super) fn suppress_interrupts<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
+        self.transmit.suppress_interrupts(bus);
     }
 
     pub(super) fn has_news<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>) -> bool {

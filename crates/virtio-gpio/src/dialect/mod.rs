@@ -45,6 +45,22 @@ pub(crate) enum Value {
     Names(u32),
 }
 
+impl Value {
+    /// Whatever the answer is: that it came without an error is all.
+    #[expect(clippy::unnecessary_wraps, reason = "one of several readings of an answer")]
+    pub(crate) fn done(_: Self) -> Option<()> {
+        Some(())
+    }
+
+    pub(crate) fn level(self) -> Option<Level> {
+        if let Self::Level(level) = self { Some(level) } else { None }
+    }
+
+    pub(crate) fn direction(self) -> Option<Direction> {
+        if let Self::Direction(direction) = self { Some(direction) } else { None }
+    }
+}
+
 /// Something in the device's behaviour that costs nothing but is worth counting and telling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -100,6 +116,15 @@ impl fmt::Display for Oddity {
             Self::LostInterrupt => f.write_str("an interrupt was lost; what it was for was found by looking"),
         }
     }
+}
+
+/// What a drain does about interrupts when it has taken everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupts {
+    /// The device is asked for one at the next thing that it has to say.
+    Wanted,
+    /// Those for answers stay on or off, as they are; edges are always worth one.
+    AsTheyAre,
 }
 
 /// What came over the queues.
@@ -224,10 +249,21 @@ impl<'a> Dialect<'a> {
         &mut self,
         bus: Bus<'_, M, F>,
         requests: &RequestTable<'_>,
+        interrupts: Interrupts,
     ) -> Result<Option<Arrival>, (u16, RingViolation)> {
         match self {
-            Self::Ratified(link) => link.next(bus, requests),
-            Self::Draft(link) => link.next(bus, requests),
+            Self::Ratified(link) => link.next(bus, requests, interrupts),
+            Self::Draft(link) => link.next(bus, requests, interrupts),
+        }
+    }
+
+    /// Tells the device that answers are worth no interrupt: somebody looks for them. Edges go on interrupting, because
+    /// what the application does about them may be its interrupt handler's business. The draft has edges and answers in
+    /// one queue, so that only the return of messages goes without an interrupt there.
+    pub(crate) fn suppress_interrupts<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
+        match self {
+            Self::Ratified(link) => link.suppress_interrupts(bus),
+            Self::Draft(link) => link.suppress_interrupts(bus),
         }
     }
 

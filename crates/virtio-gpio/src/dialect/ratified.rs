@@ -1,7 +1,7 @@
 //! The ratified protocol on its queues: requests with their responses on `requestq`, event buffer pairs on `eventq`
 //! (VIRTIO 1.2, 5.18.6 and 5.18.7).
 
-use super::{Arrival, Operation, Value};
+use super::{Arrival, Interrupts, Operation, Value};
 use crate::chip::layout::DmaLayout;
 use crate::chip::requests::RequestTable;
 use crate::error::Error;
@@ -105,6 +105,7 @@ impl<'a> Link<'a> {
         &mut self,
         bus: Bus<'_, M, F>,
         requests: &RequestTable<'_>,
+        interrupts: Interrupts,
     ) -> Result<Option<Arrival>, (u16, RingViolation)> {
         // Twice at most: a queue that has been asked for its interrupt says nothing new to that.
         loop {
@@ -124,12 +125,16 @@ impl<'a> Link<'a> {
                 let interrupt = written && status == Ok(EventStatus::Valid);
                 return Ok(Some(Arrival::Event { line_slot: completion.token, interrupt }));
             }
-            let more = self.requests.rearm_interrupt(bus);
+            let more = interrupts == Interrupts::Wanted && self.requests.rearm_interrupt(bus);
             let more_events = self.events.as_mut().is_some_and(|events| events.rearm_interrupt(bus));
             if !more && !more_events {
                 return Ok(None);
             }
         }
+    }
+
+    pub(super) fn suppress_interrupts<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
+        self.requests.suppress_interrupts(bus);
     }
 
     pub(super) fn has_news<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>) -> bool {

@@ -121,7 +121,6 @@ impl Handshake {
 
     /// Tells the device that no interrupt is wanted, until [`rearm`](Self::rearm) says otherwise. One may come all the
     /// same: the device can have looked before.
-    #[allow(dead_code, reason = "so far the model checker's alone: it starts from here")]
     pub(crate) fn suppress(&mut self, words: &impl Words) {
         if self.event_index {
             // What was asked for may be passed already, and is met again only after 65536 completions.

@@ -266,6 +266,12 @@ impl<'a> Queue<'a> {
         self.handshake.rearm(&words)
     }
 
+    /// Tells the device that no interrupt is wanted, until [`rearm_interrupt`](Self::rearm_interrupt).
+    pub(crate) fn suppress_interrupts<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
+        let words = self.words(bus);
+        self.handshake.suppress(&words);
+    }
+
     /// Asks the device for an interrupt at whatever it completes from now on, though not all that came was popped.
     pub(crate) fn rearm_interrupt_behind_used<M: DmaMemory, F: Fence>(&mut self, bus: Bus<'_, M, F>) {
         let words = self.words(bus);
