@@ -64,6 +64,7 @@ fn run(machine: &'static Machine) -> ExitCode {
         match command {
             b'f' | b'h' => {
                 soak.healthy = command == b'h';
+                info!("soak works healthy={}", u8::from(soak.healthy));
                 command = soak.work();
             }
             b's' => {

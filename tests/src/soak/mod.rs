@@ -275,6 +275,15 @@ impl<F: FnMut(&Progress)> Soak<F> {
 
     // --- turns --------------------------------------------------------------------------------------------------
 
+    /// Has the guest work, and waits until it knows in which manner: what happens before would be judged by the other one.
+    fn set_to_work(&mut self, command: &str) -> anyhow::Result<()> {
+        self.running.guest.type_in(command)?;
+        let lines = self.running.console.wait_for_from(self.read, PATIENCE, "soak works ");
+        let Ok(lines) = lines else { bail!("The guest does not hear") };
+        self.read += lines.len();
+        Ok(())
+    }
+
     /// Waits until the devices have the event buffer of every line that is watched for edges.
     fn wait_until_armed(&self, account: &Account) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
@@ -306,7 +315,7 @@ impl<F: FnMut(&Progress)> Soak<F> {
     fn healthy_turn(&mut self, account: &Account) -> anyhow::Result<()> {
         let before = self.ledger.chips();
         let watched = self.watched(account)?;
-        self.running.guest.type_in("h")?;
+        self.set_to_work("h")?;
         let mut bursts: Vec<Burst> = before.iter().map(|chip| Burst { edges: 0, since: chip.requests }).collect();
         let end = Instant::now() + HEALTHY;
         while Instant::now() < end {
@@ -336,7 +345,7 @@ impl<F: FnMut(&Progress)> Soak<F> {
 
     /// The devices misbehave, and the world does not care whether anybody listens.
     fn faulty_turn(&mut self) -> anyhow::Result<()> {
-        self.running.guest.type_in("f")?;
+        self.set_to_work("f")?;
         let end = Instant::now() + Duration::from_millis(self.rng.u64(FAULTY));
         while Instant::now() < end {
             for (number, protocol) in self.protocols.clone().into_iter().enumerate() {
