@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use virtio_gpio::{LineId, Name};
+use virtio_gpio::{LineId, Name, Options};
 
 use crate::device::{Device, Kind};
 use crate::driver::{Bench, Plan};
@@ -20,7 +20,9 @@ pub fn run(data: &[u8]) {
     let kind = Kind::with_names(draft, block.to_vec());
     let device = Device::new(&kind, Vec::new());
     let mut bench = Bench::default();
-    let plan = Plan { names: LIMIT, ..Plan::default() };
+    // Small queues are set up quickly.
+    let options = Options { request_queue_size: 4, event_queue_size: 4, ..Options::default() };
+    let plan = Plan { options, names: LIMIT, ..Plan::default() };
     let chip = bench.chip(&device, &plan).expect("a healthy device can be set up");
     let whole = if draft {
         // The device keeps only whole names. A byte of ones is what lies behind the configuration space.
