@@ -243,7 +243,7 @@ fn react(chip: StaticChip, from: LineId, to: LineId, edges: u32) -> Result<(), E
 fn count(chip: StaticChip, line: LineId, quiet: Duration, times: u32) -> Result<(), Error> {
     let input = watched(chip, line)?;
     info!("count ready");
-    for _ in 0..times {
+    for round in 0..times {
         let mut last = next_event(chip, SystemClock.now().after(LONG));
         let first = last.map_or(0, |event| event.at.as_nanos());
         let mut time = 0;
@@ -253,7 +253,7 @@ fn count(chip: StaticChip, line: LineId, quiet: Duration, times: u32) -> Result<
             time = event.at.as_nanos().saturating_sub(first);
             last = next_event(chip, SystemClock.now().after(quiet));
         }
-        info!("count edges={edges} nanoseconds={time}");
+        info!("count round={round} edges={edges} nanoseconds={time}");
     }
     input.release()
 }

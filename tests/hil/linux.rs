@@ -182,9 +182,9 @@ fn storm(setting: Setting) -> anyhow::Result<()> {
     for edge in 0..EDGES {
         running.drive(0, 4, if edge % 2 == 0 { Level::High } else { Level::Low })?;
     }
-    let counted = running.expect_line("linux: count edges=")?;
+    let counted = running.expect_line("linux: count round=0 edges=")?;
     running.expect_line("linux: get 0 1")?;
-    let counted: u32 = counted.split(['=', ' ']).nth(3).unwrap_or_default().parse()?;
+    let counted: u32 = counted.split(['=', ' ']).nth(5).unwrap_or_default().parse()?;
     ensure!((1..=EDGES).contains(&counted), "{EDGES} edges became {counted}");
     // The line still works.
     running.drive(0, 4, Level::Low)?;

@@ -18,6 +18,16 @@ fn files(board: &Board) -> [PathBuf; 2] {
     ]
 }
 
+/// The kernel's image for a board, whether it is there or not.
+///
+/// # Errors
+///
+/// When there is no such board.
+pub fn kernel(board: &str) -> anyhow::Result<PathBuf> {
+    let [kernel, _] = files(&Board::load(board)?);
+    Ok(kernel)
+}
+
 /// Whether there is a Linux guest for that board.
 pub fn is_there(board: &str) -> bool {
     Board::load(board).is_ok_and(|board| files(&board).iter().all(|file| file.is_file()))

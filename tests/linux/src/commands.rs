@@ -9,7 +9,7 @@ use crate::linux::{self, Errno};
 use crate::{bench, say};
 
 /// Requests that can be open at the same time.
-const HANDLES: usize = 8;
+const HANDLES: usize = 16;
 /// Events that are read together.
 pub(crate) const EVENTS: usize = 16;
 
@@ -162,9 +162,9 @@ impl Commands {
             "count" => {
                 let (_, lines) = self.lines(&mut arguments)?;
                 let quiet = Duration::from_millis(arguments.number()?.into());
-                for _ in 0..arguments.number()? {
+                for round in 0..arguments.number()? {
                     let (edges, time) = bench::count(lines, quiet)?;
-                    say!("count edges={edges} nanoseconds={}", time.as_nanos());
+                    say!("count round={round} edges={edges} nanoseconds={}", time.as_nanos());
                 }
                 Ok(())
             }
@@ -203,7 +203,7 @@ impl Commands {
         let (flags, levels) = (arguments.flags()?, arguments.bits()?);
         let requested = self.chip()?.request(&lines[..count], flags, levels)?;
         let handle = self.used;
-        *self.handles.get_mut(handle).ok_or(Error::Word("up to 8 requests"))? = Some(requested);
+        *self.handles.get_mut(handle).ok_or(Error::Word("up to 16 requests"))? = Some(requested);
         self.used += 1;
         say!("request {handle}");
         Ok(())

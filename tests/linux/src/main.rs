@@ -18,7 +18,7 @@
 //! | `bench:set:H:N`, `bench:get:H:N` | `N` calls; for more than 64 lines `H` is a range of handles, `0-3` | `bench set …`, see below |
 //! | `bench:direction:H:N` | turns lines to inputs and back to outputs, each a call | `bench direction …` |
 //! | `react:IN:OUT:N` | for each of `N` edges of one handle, sets the other to the level after it | `react done` |
-//! | `count:H:QUIET:N` | counts edges until none comes for `QUIET` milliseconds, `N` times | `count edges=N nanoseconds=N` for each |
+//! | `count:H:QUIET:N` | counts edges until none comes for `QUIET` milliseconds, `N` times | `count round=N edges=N nanoseconds=N` for each |
 //!
 //! A figure is `bench NAME lines=N calls=N nanoseconds=N p50=N p99=N`: the time that all calls took, and the time that half
 //! of them and all but one in a hundred of them stayed below. Whatever goes wrong is `error WORD: WHY`, and the end.

@@ -80,6 +80,11 @@ impl Guest {
         Ok(Self { child, output, reader, input, status: None })
     }
 
+    /// The number of QEMU's process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What types into the guest's console; `None` when that is a terminal, or when this was asked before.
     pub fn take_input(&mut self) -> Option<ChildStdin> {
         self.input.take()
