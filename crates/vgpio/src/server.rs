@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::fs;
+use std::hint;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
@@ -17,12 +18,16 @@ use std::time::{Duration, Instant};
 use ::vhost::vhost_user::{BackendReqHandler, Error as VhostError};
 use anyhow::{Context, bail, ensure};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use smallvec::{SmallVec, smallvec};
 
 use crate::vhost::{self, Frontend, Session};
 use crate::world::World;
 
 /// What the server's thread is asked to do.
 type Errand = Box<dyn FnOnce(&mut World, Duration) -> Next + Send>;
+
+/// A list that needs no memory from the heap as long as one or two devices are served.
+type Few<T> = SmallVec<[T; 8]>;
 
 /// What comes after an errand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,9 @@ pub struct Options {
     /// Whether to wait for another front end when one has gone. Otherwise the server ends when the last one has gone, and
     /// the last [console](Handle::console).
     pub persistent: bool,
+    /// For how long after a driver has sent something its queues are looked at again and again, before the thread sleeps
+    /// until it is told. The driver gets its answers sooner meanwhile, and the host has a busy processor.
+    pub poll: Duration,
 }
 
 /// A world that is being served. The server stops when this is dropped.
@@ -160,6 +168,8 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
         world,
         ports,
         persistent: options.persistent,
+        poll: options.poll,
+        last_sent: Duration::ZERO,
         inbox,
         wake: Arc::clone(&wake),
         connected: Arc::clone(&connected),
@@ -339,6 +349,9 @@ struct Server {
     world: World,
     ports: Vec<Port>,
     persistent: bool,
+    poll: Duration,
+    /// When a driver has last sent something.
+    last_sent: Duration,
     inbox: mpsc::Receiver<Errand>,
     wake: Arc<OwnedFd>,
     connected: Arc<AtomicBool>,
@@ -393,18 +406,18 @@ impl Server {
     }
 
     /// Waits until something is to be done; returns what woke the thread.
-    fn wait(&mut self, busy: bool) -> io::Result<Vec<Source>> {
+    fn wait(&mut self, busy: bool) -> io::Result<Few<Source>> {
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
             self.world.next_due().map(|due| due.saturating_sub(self.clock.elapsed()))
         };
-        let guards: Vec<_> = self
+        let guards: Few<_> = self
             .ports
             .iter()
             .map(|port| port.connection.as_ref().map(|connection| connection.session.frontend()))
             .collect();
-        let mut sources: Vec<(Source, BorrowedFd<'_>)> = vec![(Source::Errands, self.wake.as_fd())];
+        let mut sources: Few<(Source, BorrowedFd<'_>)> = smallvec![(Source::Errands, self.wake.as_fd())];
         for (number, (port, frontend)) in self.ports.iter().zip(&guards).enumerate() {
             let (Some(connection), Some(frontend)) = (&port.connection, frontend) else {
                 sources.push((Source::Listener(number), port.listener.as_fd()));
@@ -417,7 +430,7 @@ impl Server {
                 }
             }
         }
-        let mut fds: Vec<_> = sources.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        let mut fds: Few<_> = sources.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         let timeout = timeout.map(|timeout| Timespec::try_from(timeout).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }));
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -491,10 +504,29 @@ impl Server {
 
     /// Looks at all queues until there is nothing to do, or until it was enough for now: then it returns true.
     fn serve(&mut self) -> bool {
-        let Self { world, ports, clock, .. } = self;
+        /// Looks in a row, before everything else has its turn.
+        const LOOKS: usize = 64;
+        let Self { world, ports, clock, poll, last_sent, .. } = self;
         let sessions = ports.iter_mut().enumerate();
-        let mut sessions: Vec<_> =
+        let mut sessions: Few<_> =
             sessions.filter_map(|(number, port)| Some((number, &mut port.connection.as_mut()?.session))).collect();
-        vhost::serve(world, &mut sessions, || clock.elapsed())
+        let now = || clock.elapsed();
+        for _ in 0..LOOKS {
+            if poll.is_zero() {
+                break;
+            }
+            if vhost::look(world, &mut sessions, now) {
+                *last_sent = now();
+            } else if now().saturating_sub(*last_sent) >= *poll {
+                break;
+            } else if world.next_due().is_some_and(|due| due <= now()) {
+                return true;
+            }
+            hint::spin_loop();
+        }
+        if !poll.is_zero() && now().saturating_sub(*last_sent) < *poll {
+            return true;
+        }
+        vhost::serve(world, &mut sessions, now)
     }
 }

@@ -75,7 +75,9 @@ impl Spread {
         let mut figures: Vec<f64> = figures.into_iter().collect();
         figures.sort_by(f64::total_cmp);
         let (least, most) = (*figures.first()?, *figures.last()?);
-        Some(Self { least, median: *figures.get(figures.len() / 2)?, most })
+        let [below, above] = [figures.len().saturating_sub(1) / 2, figures.len() / 2];
+        let median = (figures.get(below)? + figures.get(above)?) / 2.0;
+        Some(Self { least, median, most })
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::iterator::Signals;
 
-use super::arguments::{WorldArguments, record_waveform};
+use super::arguments::{WorldArguments, parse_duration, record_waveform};
 use vgpio::control::socket::ControlSocket;
 use vgpio::control::switchboard::Switchboard;
 use vgpio::server::{self, Options};
@@ -29,6 +30,10 @@ pub(crate) struct DeviceArguments {
     /// Serve again when the front end has gone
     #[arg(long)]
     persistent: bool,
+    /// Look at the queues for that long after the driver has sent something, before sleeping until it tells (50us, 1ms):
+    /// answers come sooner, and a processor is busy meanwhile
+    #[arg(long, value_name = "DURATION", default_value = "0us", value_parser = parse_duration)]
+    poll: Duration,
 }
 
 pub(crate) fn device(arguments: DeviceArguments) -> anyhow::Result<ExitCode> {
@@ -37,7 +42,8 @@ pub(crate) fn device(arguments: DeviceArguments) -> anyhow::Result<ExitCode> {
         record_waveform(&mut world, path)?;
     }
     let mut signals = Signals::new(TERM_SIGNALS).context("Cannot listen to signals")?;
-    let options = Options { sockets: vec![arguments.socket_path], persistent: arguments.persistent };
+    let DeviceArguments { socket_path, persistent, poll, .. } = arguments;
+    let options = Options { sockets: vec![socket_path], persistent, poll };
     let server = server::start(world, &options)?;
     let stopper = server.stopper();
     let control = match &arguments.control {

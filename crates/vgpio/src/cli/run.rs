@@ -116,7 +116,7 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
     // The path of a socket has to be short, so it is not in the project's folder.
     let folder = tempfile::Builder::new().prefix("vgpio").tempdir().context("Cannot make a folder for the socket")?;
     let socket = folder.path().join("gpio.sock");
-    let server = server::start(world, &Options { sockets: vec![socket.clone()], persistent: false })?;
+    let server = server::start(world, &Options { sockets: vec![socket.clone()], ..Options::default() })?;
     let (keyboard, cable) = Keyboard::new();
     let quit = {
         let signals = signals.clone();

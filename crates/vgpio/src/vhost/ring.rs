@@ -17,9 +17,17 @@ pub(crate) const QUEUE_SIZE_MAX: u16 = 1024;
 const USED_INDEX: u64 = 2;
 const USED_HEADER: u64 = 4;
 const USED_ELEMENT: u64 = 8;
-/// Bytes of a descriptor, and bytes in front of the slots of an available ring (VIRTIO 1.2, 2.7.5 and 2.7.6).
+/// Bytes of a descriptor (VIRTIO 1.2, 2.7.5).
 const DESCRIPTOR: usize = 16;
+/// The available ring (VIRTIO 1.2, 2.7.6): what comes before its elements, and the size of one. Behind them is the used
+/// index that the driver waits for.
 const AVAILABLE_HEADER: u64 = 4;
+const AVAILABLE_ELEMENT: u64 = 2;
+
+/// Whether an index that went from `before` to `now` has passed `event` (VIRTIO 1.2, 2.7.7.2).
+fn is_passed(event: u16, before: u16, now: u16) -> bool {
+    now.wrapping_sub(event).wrapping_sub(1) < now.wrapping_sub(before)
+}
 
 /// A chain of buffers that the driver lent.
 #[derive(Debug)]
@@ -65,8 +73,14 @@ pub(crate) struct Ring {
     has_place: bool,
     /// The driver broke the rules of the ring. It is not looked at before it is set up again.
     broken: bool,
+    /// Used buffers that the driver cannot see yet: their elements are written, the index is not.
+    unpublished: bool,
     /// Used buffers that the driver was not told of.
     unannounced: bool,
+    /// The used index when the driver was told last, or did not want to be.
+    announced: u16,
+    /// The driver knows that it shall tell of new buffers.
+    listening: bool,
 }
 
 impl Ring {
@@ -80,7 +94,10 @@ impl Ring {
             has_size: false,
             has_place: false,
             broken: false,
+            unpublished: false,
             unannounced: false,
+            announced: 0,
+            listening: true,
         })
     }
 
@@ -130,6 +147,9 @@ impl Ring {
     pub(crate) fn start(&mut self, memory: &GuestMemoryMmap) {
         self.queue.set_ready(true);
         self.broken = false;
+        self.unpublished = false;
+        self.announced = self.queue.next_used();
+        self.listening = true;
         if !self.has_size {
             self.ignore("The driver chose a size that no queue can have");
         } else if !self.has_place || !self.queue.is_valid(memory) {
@@ -150,14 +170,18 @@ impl Ring {
         self.queue.next_avail() == 0 && used.unwrap_or(0) == 0
     }
 
-    /// Takes the next chain that the driver made available.
+    /// Takes the next chain that the driver made available. While there are some, it need not tell of more.
     pub(crate) fn pop<'m>(&mut self, memory: &'m GuestMemoryMmap) -> Option<Chain<'m>> {
         if !self.is_running() {
             return None;
         }
         let longest = self.queue.size().into();
         match self.queue.iter(memory) {
-            Ok(mut chains) => chains.next().map(|descriptors| Chain { descriptors, longest }),
+            Ok(mut chains) => {
+                let descriptors = chains.next()?;
+                self.hush(memory);
+                Some(Chain { descriptors, longest })
+            }
             Err(error) => {
                 self.ignore(format_args!("The driver broke its available ring ({error})"));
                 None
@@ -165,33 +189,53 @@ impl Ring {
         }
     }
 
-    /// Returns a chain, with the number of bytes written to it.
+    /// Returns a chain, with the number of bytes written to it. The driver sees it when all are [published](Self::publish).
     pub(crate) fn push(&mut self, memory: &GuestMemoryMmap, head: u16, written: usize) {
-        let written = u32::try_from(written).unwrap_or(u32::MAX);
-        match self.queue.add_used(memory, head, written) {
-            Ok(()) => self.unannounced = true,
-            // A head outside the descriptor table: there is nothing to return.
-            Err(error) => log::warn!("Cannot return descriptor {head}: {error}"),
+        if head >= self.queue.size() {
+            // Outside the descriptor table: there is nothing to return.
+            log::warn!("Cannot return descriptor {head}: the queue has {}", self.queue.size());
+            return;
         }
+        let written = u32::try_from(written).unwrap_or(u32::MAX);
+        if self.write_element(memory, head.into(), written) {
+            self.queue.set_next_used(self.queue.next_used().wrapping_add(1));
+            self.unpublished = true;
+            self.unannounced = true;
+        }
+    }
+
+    /// Writes the next used element. Returns whether it lies in the driver's memory.
+    fn write_element(&self, memory: &GuestMemoryMmap, id: u32, length: u32) -> bool {
+        let slot = self.queue.next_used().checked_rem(self.queue.size()).unwrap_or(0);
+        let element = self.queue.used_ring().saturating_add(USED_HEADER).saturating_add(u64::from(slot) * USED_ELEMENT);
+        memory.write_obj([id.to_le(), length.to_le()], GuestAddress(element)).is_ok()
+    }
+
+    /// Lets the driver see all chains that were returned: one update of the index for all of them.
+    fn publish(&mut self, memory: &GuestMemoryMmap) {
+        if std::mem::take(&mut self.unpublished) {
+            self.write_used_index(memory);
+        }
+    }
+
+    fn write_used_index(&self, memory: &GuestMemoryMmap) -> bool {
+        let place = GuestAddress(self.queue.used_ring().saturating_add(USED_INDEX));
+        // The elements are written before it.
+        memory.store(self.queue.next_used().to_le(), place, Ordering::Release).is_ok()
     }
 
     /// Writes a used element that may name anything, as no healthy device does.
     pub(crate) fn push_anything(&mut self, memory: &GuestMemoryMmap, id: u32, length: u32) {
-        let slot = self.queue.next_used().checked_rem(self.queue.size()).unwrap_or(0);
-        let element = self.queue.used_ring().saturating_add(USED_HEADER).saturating_add(u64::from(slot) * USED_ELEMENT);
-        if memory.write_obj([id.to_le(), length.to_le()], GuestAddress(element)).is_ok() {
+        if self.write_element(memory, id, length) {
             self.move_used_index(memory, 1);
         }
     }
 
     /// Moves the used index, whatever there is behind it.
     pub(crate) fn move_used_index(&mut self, memory: &GuestMemoryMmap, by: u16) {
-        let index = self.queue.next_used().wrapping_add(by);
-        let place = GuestAddress(self.queue.used_ring().saturating_add(USED_INDEX));
-        if memory.store(index.to_le(), place, Ordering::Release).is_ok() {
-            self.queue.set_next_used(index);
-            self.unannounced = true;
-        }
+        self.queue.set_next_used(self.queue.next_used().wrapping_add(by));
+        self.unpublished = false;
+        self.unannounced |= self.write_used_index(memory);
     }
 
     /// Overwrites the descriptor table and the slots of the available ring with nonsense, unless there is something in
@@ -218,20 +262,27 @@ impl Ring {
         self.unannounced = false;
     }
 
-    /// Tells the driver of used buffers, if there are any and it wants to know.
+    /// Shows the driver the used buffers, and tells it of them if it wants to know: one call for all of them.
     pub(crate) fn announce(&mut self, memory: &GuestMemoryMmap) {
+        self.publish(memory);
         if !std::mem::take(&mut self.unannounced) || self.broken {
             return;
         }
-        // When in doubt, tell: a driver has to put up with notifications that mean nothing.
+        let (before, now) = (self.announced, self.queue.next_used());
+        self.announced = now;
+        // The queue crate counts what it has returned itself, which here it does not do. The fence orders the used index
+        // before what the driver says.
+        fence(Ordering::SeqCst);
+        let available = self.queue.avail_ring();
+        let load = |place| memory.load(GuestAddress(place), Ordering::Relaxed).map(u16::from_le);
         let wanted = if self.queue.event_idx_enabled() {
-            self.queue.needs_notification(memory).unwrap_or(true)
+            let behind_ring = AVAILABLE_HEADER.saturating_add(u64::from(self.queue.size()) * AVAILABLE_ELEMENT);
+            load(available.saturating_add(behind_ring)).map(|event| is_passed(event, before, now))
         } else {
-            // The queue crate does not look at this flag. The fence orders the used index before it.
-            fence(Ordering::SeqCst);
-            let flags: Result<u16, _> = memory.load(GuestAddress(self.queue.avail_ring()), Ordering::Relaxed);
-            flags.map_or(true, |flags| u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+            load(available).map(|flags| u32::from(flags) & VRING_AVAIL_F_NO_INTERRUPT == 0)
         };
+        // When in doubt, tell: a driver has to put up with notifications that mean nothing.
+        let wanted = wanted.unwrap_or(true);
         if wanted {
             self.interrupt();
         }
@@ -249,7 +300,19 @@ impl Ring {
 
     /// Asks the driver to tell of new buffers. Returns whether some came before it could hear that.
     pub(crate) fn listen(&mut self, memory: &GuestMemoryMmap) -> bool {
+        self.listening = true;
         self.is_running() && self.queue.enable_notification(memory).unwrap_or(false)
+    }
+
+    /// Tells the driver that it need not tell of new buffers. With the event index that is so by itself: the driver tells
+    /// only of the buffer that [`listen`](Self::listen) has named.
+    fn hush(&mut self, memory: &GuestMemoryMmap) {
+        if std::mem::take(&mut self.listening)
+            && !self.queue.event_idx_enabled()
+            && let Err(error) = self.queue.disable_notification(memory)
+        {
+            log::warn!("Cannot reach the driver's used ring: {error}");
+        }
     }
 
     /// Takes note of the driver's notifications.

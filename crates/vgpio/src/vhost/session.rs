@@ -107,6 +107,15 @@ pub fn serve(world: &mut World, sessions: &mut [(usize, &mut Session)], now: imp
     }
 }
 
+/// Looks at the queues of all sessions once, without asking the drivers to tell of what comes next. Returns whether there
+/// was anything. For a caller that looks again at once; before it rests it calls [`serve`].
+pub fn look(world: &mut World, sessions: &mut [(usize, &mut Session)], now: impl Fn() -> Duration) -> bool {
+    let mut steps = 0;
+    step_all(world, sessions, &now, &mut steps);
+    deliver_all(world, sessions, &now);
+    steps > 0
+}
+
 /// Takes what the drivers have sent, chain by chain.
 fn step_all(world: &mut World, sessions: &mut [(usize, &mut Session)], now: &impl Fn() -> Duration, steps: &mut usize) {
     for (number, session) in sessions {

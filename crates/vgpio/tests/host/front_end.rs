@@ -48,6 +48,8 @@ pub(crate) struct DriverQueue {
     used: u16,
     kick: EventFd,
     call: EventFd,
+    /// Does not tell the device of new buffers.
+    pub(crate) silent: bool,
 }
 
 impl FrontEnd {
@@ -73,6 +75,7 @@ impl FrontEnd {
             base: RAM + index * QUEUE_STRIDE,
             available: 0,
             used: 0,
+            silent: false,
             kick: EventFd::new(EFD_NONBLOCK).unwrap(),
             call: EventFd::new(EFD_NONBLOCK).unwrap(),
         });
@@ -177,7 +180,20 @@ impl DriverQueue {
         self.memory.write_obj(head, GuestAddress(slot)).unwrap();
         self.available = self.available.wrapping_add(1);
         self.memory.store(self.available, GuestAddress(ring + 2), std::sync::atomic::Ordering::Release).unwrap();
-        self.kick.write(1).unwrap();
+        if !self.silent {
+            self.kick.write(1).unwrap();
+        }
+    }
+
+    /// Whether the device has said that it need not be told of new buffers.
+    pub(crate) fn need_not_tell(&self) -> bool {
+        let flags: u16 = self.memory.read_obj(GuestAddress(self.base + USED)).unwrap();
+        flags == 1
+    }
+
+    /// How often the device has interrupted since the last time that was looked for.
+    pub(crate) fn interrupts(&self) -> u64 {
+        self.call.read().unwrap_or(0)
     }
 
     /// Sends a chain that starts at a descriptor.

@@ -32,12 +32,16 @@ pub(crate) fn serve(chip: Chip) -> Bench {
     serve_world(World::new(vec![chip]), false)
 }
 
-fn serve_world(mut world: World, persistent: bool) -> Bench {
+fn serve_world(world: World, persistent: bool) -> Bench {
+    serve_with(world, &Options { persistent, ..Options::default() })
+}
+
+fn serve_with(mut world: World, options: &Options) -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("s");
     let trace = Trace::default();
     world.watch(trace.clone());
-    let server = server::start(world, &Options { sockets: vec![socket.clone()], persistent }).unwrap();
+    let server = server::start(world, &Options { sockets: vec![socket.clone()], ..options.clone() }).unwrap();
     Bench { server, trace, socket, _folder: folder }
 }
 
@@ -146,6 +150,53 @@ fn what_a_batch_changes_runs_along_the_wires_request_by_request() {
         assert_eq!(requests.used(), (head, 2), "in their order");
     }
     assert_eq!(requests.read(5), [0, 1], "between the two writes the wire was high");
+}
+
+/// A driver of which the device takes several requests together sees all answers with one update, and hears of them once.
+#[test]
+fn a_batch_is_announced_once() {
+    for features in [MODERN, MODERN | EVENT_INDEX] {
+        let bench = serve(ratified());
+        let mut front_end = FrontEnd::connect(&bench.socket, features);
+        bench.server.with(|world, _| world.chip_mut(0).unwrap().set_stalled(true)).unwrap();
+        let requests = &mut front_end.queues[REQUESTS];
+        for head in [0, 2, 4] {
+            requests.send(head, &[Buffer::Readable(&[2, 0, 0, 0, 0, 0, 0, 0]), Buffer::Writable(2)]);
+        }
+        bench.server.with(|world, _| world.chip_mut(0).unwrap().set_stalled(false)).unwrap();
+        bench.server.settle().unwrap();
+        assert_eq!([0, 2, 4].map(|_| requests.try_used()), [0, 2, 4].map(|head| Some((head, 2))));
+        assert_eq!(requests.interrupts(), 1);
+    }
+}
+
+#[test]
+fn a_device_that_polls_need_not_be_told() {
+    for features in [MODERN, MODERN | EVENT_INDEX] {
+        let bench = serve_with(World::new(vec![ratified()]), &Options { poll: 100 * LONG, ..Options::default() });
+        let mut front_end = FrontEnd::connect(&bench.socket, features);
+        let requests = &mut front_end.queues[REQUESTS];
+        assert_eq!(requests.request([2, 0, 0, 0, 0, 0, 0, 0]), [0, 0]);
+        requests.silent = true;
+        for _ in 0..100 {
+            requests.want_interrupt_after(0);
+            assert_eq!(requests.request([2, 0, 0, 0, 0, 0, 0, 0]), [0, 0]);
+        }
+        assert_eq!(requests.need_not_tell(), features & EVENT_INDEX == 0, "without the event index there is a flag");
+    }
+}
+
+#[test]
+fn a_device_that_rests_asks_to_be_told() {
+    let bench =
+        serve_with(World::new(vec![ratified()]), &Options { poll: Duration::from_micros(1), ..Options::default() });
+    let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
+    let requests = &mut front_end.queues[REQUESTS];
+    for _ in 0..20 {
+        assert_eq!(requests.request([2, 0, 0, 0, 0, 0, 0, 0]), [0, 0]);
+        bench.server.settle().unwrap();
+    }
+    assert!(!requests.need_not_tell());
 }
 
 #[test]
@@ -337,12 +388,12 @@ fn persistent_server_serves_again() {
 #[test]
 fn socket_in_use_is_refused_and_a_stale_one_replaced() {
     let bench = serve(ratified());
-    let options = Options { sockets: vec![bench.socket.clone()], persistent: false };
+    let options = Options { sockets: vec![bench.socket.clone()], ..Options::default() };
     let error = server::start(World::new(vec![ratified()]), &options).unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
     let stale = bench.socket.with_file_name("stale");
     drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
-    let options = Options { sockets: vec![stale.clone()], persistent: false };
+    let options = Options { sockets: vec![stale.clone()], ..Options::default() };
     server::start(World::new(vec![ratified()]), &options).unwrap().stop();
     assert!(!stale.exists());
 }
