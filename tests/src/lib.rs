@@ -1,6 +1,7 @@
 //! What the tests that boot an image need: a scene with simulated devices, and a guest in it.
 #![forbid(unsafe_code)]
 
+pub mod boards;
 pub mod linux;
 pub mod scene;
 pub mod soak;

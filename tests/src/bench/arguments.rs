@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
+use hil::boards::Board;
 
 use crate::placement::Placement;
 
@@ -31,26 +32,6 @@ pub(crate) struct Arguments {
     pub(crate) compare: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Board {
-    #[value(name = "qemu-virt-aarch64", alias = "aarch64")]
-    Aarch64,
-    #[value(name = "qemu-virt-riscv64", alias = "riscv64")]
-    Riscv64,
-}
-
-/// The names of all boards.
-pub(crate) const BOARDS: [&str; 2] = [Board::Aarch64.name(), Board::Riscv64.name()];
-
-impl Board {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Aarch64 => "qemu-virt-aarch64",
-            Self::Riscv64 => "qemu-virt-riscv64",
-        }
-    }
-}
-
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
@@ -67,7 +48,8 @@ impl Arguments {
     }
 
     pub(crate) fn boards(&self) -> Vec<&'static str> {
-        if self.boards.is_empty() { BOARDS.to_vec() } else { self.boards.iter().map(|board| board.name()).collect() }
+        let boards: &[Board] = if self.boards.is_empty() { &Board::ALL } else { &self.boards };
+        boards.iter().map(|board| board.name()).collect()
     }
 
     pub(crate) fn placements(&self) -> Vec<Placement> {

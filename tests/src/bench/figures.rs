@@ -6,10 +6,10 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::Context;
+use hil::boards::Board;
 use hil::scene::Setting;
 use serde::{Deserialize, Serialize};
 
-use crate::arguments::BOARDS;
 use crate::peers::Peer;
 use crate::placement::Placement;
 use crate::rows::Row;
@@ -135,7 +135,7 @@ impl Figures {
         let mut all = BTreeMap::new();
         for SavedFigure { board, placement, row, peer, figures } in saved.figures {
             let placement = [Placement::None, Placement::One].into_iter().find(|known| known.name() == placement);
-            let board = BOARDS.into_iter().find(|known| *known == board);
+            let board = Board::ALL.into_iter().map(Board::name).find(|known| *known == board);
             if let (Some(board), Some(placement)) = (board, placement) {
                 all.insert(Key::new(board, placement, peer, row), figures);
             }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use hil::boards::Board;
 use hil::scene::{self, Setting};
 use hil::soak::{self, Plan, Progress};
 use virtio_gpio::Protocol;
@@ -32,23 +33,6 @@ struct Arguments {
     /// What all chance comes from; any if it is not given
     #[arg(long)]
     seed: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Board {
-    #[value(name = "qemu-virt-aarch64", alias = "aarch64")]
-    Aarch64,
-    #[value(name = "qemu-virt-riscv64", alias = "riscv64")]
-    Riscv64,
-}
-
-impl Board {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Aarch64 => "qemu-virt-aarch64",
-            Self::Riscv64 => "qemu-virt-riscv64",
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

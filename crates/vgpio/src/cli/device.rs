@@ -9,9 +9,10 @@ use clap::Args;
 use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::iterator::Signals;
 
-use super::arguments::{WorldArguments, parse_duration, record_waveform};
+use super::arguments::{WorldArguments, record_waveform};
 use vgpio::control::socket::ControlSocket;
 use vgpio::control::switchboard::Switchboard;
+use vgpio::duration;
 use vgpio::server::{self, Options};
 
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ pub(crate) struct DeviceArguments {
     persistent: bool,
     /// Look at the queues for that long after the driver has sent something, before sleeping until it tells (50us, 1ms):
     /// answers come sooner, and a processor is busy meanwhile
-    #[arg(long, value_name = "DURATION", default_value = "0us", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0us", value_parser = duration::parse)]
     poll: Duration,
 }
 

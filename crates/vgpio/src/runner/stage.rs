@@ -123,7 +123,8 @@ impl Stage {
         }
         let sockets = (0..case.scenario().chips.len()).map(|number| socket(folder.path(), number)).collect();
         // It stays until the last console line was heard.
-        let devices = server::start(world, &server::Options { sockets, persistent: true })?;
+        let devices =
+            server::start(world, &server::Options { sockets, persistent: true, ..server::Options::default() })?;
         let guest = Guest::start_heard(&command, devices.console())?;
         Ok(Self { guest, devices, log, waveform, folder })
     }
