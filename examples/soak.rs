@@ -26,12 +26,12 @@ use virtio_gpio::{
 guest::entry!(run);
 
 /// Deadline of one request. A device that behaves, on a busy host, must not need it.
-const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest that one call of the driver may take: a wait for a request slot and a few requests, and what the host takes
 /// from the machine meanwhile.
-const CALL_LIMIT: Duration = Duration::from_secs(8);
+const CALL_LIMIT: Duration = Duration::from_secs(16);
 /// How long it may take until nothing is under way any more: the longest pause of a recovery, several times.
-const SETTLE_LIMIT: Duration = Duration::from_secs(30);
+const SETTLE_LIMIT: Duration = Duration::from_secs(40);
 /// Between two looks at whether that is so.
 const LOOK: Duration = Duration::from_millis(10);
 /// How often a line that is not as it should be is set up anew, and the pause between.

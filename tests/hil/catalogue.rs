@@ -22,7 +22,7 @@ pub(crate) const CASES: &[Entry] = &[
     ("a6_b9_answers_in_another_order_reach_their_owners", Transports::Modern, other_order),
     ("a11_a12_a_queue_that_the_device_scribbles_on_works", Transports::Both, scribbled),
     ("a13_an_answer_that_is_rewritten_is_one_or_the_other", Transports::Modern, rewritten),
-    ("a14_no_notification_is_lost_across_the_wrap", Transports::Both, wrap),
+    ("a14_no_notification_is_lost_across_the_wrap", Transports::Modern, wrap),
     ("a15_a_full_ring_is_served_and_an_edge_with_it", Transports::Modern, full_ring),
     ("d1_a_device_without_lines_is_refused", Transports::Both, no_lines),
     ("d4_names_that_are_too_many_bytes_are_left_out", Transports::Modern, long_names),
@@ -116,7 +116,9 @@ fn wrap(setting: Setting) -> anyhow::Result<()> {
     let mut running = scene_of(setting, Chip::ratified(lines, Options::default())?)?
         .append(&format!("watch=none count={BEATS} period=2us timeout=50s"))
         .start()?;
-    running.expect_exit(0)?;
+    // Work for some seconds, or for minutes on a machine that is busy with other things.
+    let status = running.guest.wait(5 * PATIENCE).with_context(|| running.text())?;
+    ensure!(status.success(), "{status}:\n{}", running.text());
     running.expect_line(&format!("summary blinks={} edges=0 errors=0 resets=0", usize::from(LINES) * BEATS))?;
     running.expect_no_line("odd device")?;
     let seen = running.trace.records();
@@ -132,7 +134,7 @@ fn full_ring(setting: Setting) -> anyhow::Result<()> {
     lines.push("button0".to_owned());
     let button = 30;
     let mut running = scene_of(setting, Chip::ratified(lines, Options::default())?)?
-        .append("watch=button0 for=3s period=100ms timeout=50s log=debug")
+        .append("watch=button0 period=100ms timeout=50s log=debug")
         .start()?;
     unmasked(&running, 1)?;
     running.expect_line("blink gpio0:29 led29 level=1")?;
@@ -147,9 +149,8 @@ fn full_ring(setting: Setting) -> anyhow::Result<()> {
         let after = records.get(before..)?;
         (0..30).all(|line| told(after, line, Level::High) > 0).then_some(())
     })?;
-    running.expect_exit(0)?;
-    let summary = running.expect_line("summary ")?;
-    ensure!(summary.contains("edges=1 ") && summary.contains("resets=0"), "{summary}");
+    running.expect_no_line("resetting it")?;
+    running.guest.end();
     Ok(())
 }
 
