@@ -333,11 +333,11 @@ fn requests_behind_a_mute_line_do_not_count_against_theirs() {
         for line in 2..6 {
             let mut mute = output(chip, line, Low);
             machine.mute(LineId(line), true);
-            // The request that waits in the queue is found overdue first: it has the first slot.
-            let first_slot = other.start_set(High).unwrap();
+            let done = other.start_set(High).unwrap();
             machine.pump(chip);
             let sent = mute.start_set(High).unwrap();
-            drop(first_slot);
+            drop(done);
+            // Whichever slot it has, it is found overdue before the one that was sent.
             let queued = led.start_set(High).unwrap();
             assert_eq!((queued.wait(), sent.wait().is_err()), (Err(Error::Timeout), true));
             machine.advance(chip, ms(20_000));

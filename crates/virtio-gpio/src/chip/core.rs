@@ -46,8 +46,6 @@ pub(crate) struct Core<'a, P: Platform> {
     last_strike: Instant,
     /// The reason of an interrupt that may be pending was taken away by the driver itself.
     pub(super) interrupt_cleared: bool,
-    /// Some line has a [`Rearm`] to be looked at, or a level to be asked for.
-    pub(super) line_work: bool,
     /// The last drain ended at its limit. With event indexes the device need not interrupt for what is left.
     pub(super) drain_cut: bool,
     /// What callers who wait have learnt of the device's pace.
@@ -93,7 +91,6 @@ impl<'a, P: Platform> Core<'a, P> {
             strikes: 0,
             last_strike: Instant::from_nanos(0),
             interrupt_cleared: false,
-            line_work: false,
             drain_cut: false,
         }
     }
@@ -260,7 +257,7 @@ impl<'a, P: Platform> Core<'a, P> {
         if !self.health.has_live_device() {
             return;
         }
-        let overdue = self.requests.next_due().is_some_and(|due| now >= due);
+        let overdue = self.requests.is_due(now);
         if self.drain(now) && overdue {
             // Where the interrupt is edge-triggered and its line still up, no new edge comes until it is acknowledged.
             self.interrupt_cleared = !self.transport.acknowledge_interrupt().is_empty();
@@ -282,26 +279,18 @@ impl<'a, P: Platform> Core<'a, P> {
         if !self.health.has_live_device() {
             return;
         }
-        if self.line_work {
-            self.serve_lines(now);
-        }
+        self.serve_lines(now);
         self.send_queued();
         self.notify();
     }
 
     /// When [`poll`](Self::poll) has something to do without the device doing anything.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let rearm = self.line_work.then(|| {
-            self.lines.iter().filter_map(|(_, slot)| match slot.rearm {
-                Rearm::At(at) => Some(at),
-                Rearm::Soon | Rearm::No => None,
-            })
+        let pauses = self.lines.owing().filter_map(|slot| match slot.rearm {
+            Rearm::At(at) => Some(at),
+            Rearm::Soon | Rearm::No => None,
         });
-        [self.requests.next_due(), self.health.next_deadline()]
-            .into_iter()
-            .flatten()
-            .chain(rearm.into_iter().flatten())
-            .min()
+        pauses.chain(self.requests.next_due()).chain(self.health.next_deadline()).min()
     }
 
     /// Whether there is something in the queues to be taken.
@@ -455,7 +444,9 @@ impl<'a, P: Platform> Core<'a, P> {
         if let Some(record) = self.lines.get_mut(line_slot) {
             record.correcting = sent;
         }
-        self.line_work |= !sent;
+        if !sent {
+            self.lines.owes(line_slot);
+        }
     }
 
     fn correction_answered(&mut self, request: &RequestSlot, result: Result<Value, Error>) {
@@ -469,7 +460,7 @@ impl<'a, P: Platform> Core<'a, P> {
             // The line is neither as its holder thinks nor can it be put right.
             Err(error) => self.lose(request.line_slot, error),
         }
-        self.line_work = true;
+        self.lines.owes(request.line_slot);
     }
 
     /// Writes into the line's record what the device has carried out.
@@ -495,7 +486,7 @@ impl<'a, P: Platform> Core<'a, P> {
                     record.pending = 0;
                     record.rearm = Rearm::No;
                 }
-                self.line_work = true;
+                self.lines.owes(target.line_slot);
             }
             Operation::Names | Operation::Acquire | Operation::GetDirection | Operation::GetValue => (),
         }
@@ -516,7 +507,7 @@ impl<'a, P: Platform> Core<'a, P> {
             if !half_done {
                 record.made_unsure_by(request.operation);
             }
-            self.line_work = true;
+            self.lines.owes(request.line_slot);
         }
         self.finished(slot, &request, Err(Error::Timeout), now);
         if !self.health.is_running() {

@@ -100,10 +100,11 @@ impl<P: Platform> Core<'_, P> {
         self.serve_line(line_slot, now);
     }
 
-    /// Serves every line that owes something.
+    /// Serves every line that owes something. What is owed from now on is for the next time.
     pub(super) fn serve_lines(&mut self, now: Instant) {
-        self.line_work = false;
-        for line_slot in 0..u16::try_from(self.lines.capacity()).unwrap_or(u16::MAX) {
+        let mut owing = self.lines.take_owing();
+        while let Some(line_slot) = owing {
+            owing = self.lines.next_owing(line_slot);
             self.serve_line(line_slot, now);
         }
     }
@@ -124,7 +125,7 @@ impl<P: Platform> Core<'_, P> {
             && let Some(operation) = record.owed_at_end()
         {
             if !self.health.is_running() || self.request(line_slot, operation, Owner::Nobody, now).is_err() {
-                self.line_work = true;
+                self.lines.owes(line_slot);
                 return;
             }
             if let Some(record) = self.lines.get_mut(line_slot) {
@@ -159,7 +160,7 @@ impl<P: Platform> Core<'_, P> {
             record.armed = true;
             record.rearm = Rearm::No;
         } else {
-            self.line_work = true;
+            self.lines.owes(line_slot);
         }
     }
 
@@ -170,7 +171,9 @@ impl<P: Platform> Core<'_, P> {
             record.asking = asked;
             record.owes_level = !asked;
         }
-        self.line_work |= !asked;
+        if !asked {
+            self.lines.owes(line_slot);
+        }
     }
 
     /// The level that an event made us ask for.
@@ -279,13 +282,13 @@ impl<P: Platform> Core<'_, P> {
             return;
         }
         record.rearm = Rearm::Soon;
-        self.line_work = true;
         if self.dialect.protocol() == Protocol::Draft && !record.asking && self.health.is_running() {
             // Nobody but the level itself says whether it is active now. After a reset the level is asked for anyway.
             record.armed = true;
             record.rearm = Rearm::No;
             self.ask_level(line_slot, now);
         }
+        self.lines.owes(line_slot);
     }
 
     /// The first look at a line that is now watched. A level-triggered line of the draft fires by the level that was

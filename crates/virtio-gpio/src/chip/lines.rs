@@ -69,6 +69,19 @@ pub struct LineSlot {
     pub(crate) strikes: u8,
     /// Given up.
     pub(crate) lost: bool,
+    links: Links,
+}
+
+/// How the slots of the table hang together; these survive the uses of a slot.
+#[derive(Debug, Clone, Copy)]
+struct Links {
+    /// Of all lines with this slot's number as their remainder: the slot of the first.
+    bucket: Option<u16>,
+    /// The next slot of the same bucket, or the next free one.
+    next: Option<u16>,
+    /// In the list of slots that owe something, and the next one there.
+    owes: bool,
+    next_owing: Option<u16>,
 }
 
 /// When an event buffer that is here goes back to the device.
@@ -107,6 +120,7 @@ impl LineSlot {
         count: 0,
         strikes: 0,
         lost: false,
+        links: Links { bucket: None, next: None, owes: false, next_owing: None },
     };
 
     /// Whether the slot belongs to a line that an application uses.
@@ -191,16 +205,85 @@ pub(crate) enum TakeError {
     Full,
 }
 
-/// All line slots of a chip.
+/// All line slots of a chip. Neither a line nor what it owes is searched for: the lines that have a slot hang in buckets
+/// by their number, and those that owe something in a list.
 #[derive(Debug)]
 pub(crate) struct LineTable<'a> {
     slots: &'a mut [LineSlot],
+    first_free: Option<u16>,
+    first_owing: Option<u16>,
 }
 
 impl<'a> LineTable<'a> {
     pub(crate) fn new(slots: &'a mut [LineSlot]) -> Self {
         slots.fill(LineSlot::EMPTY);
-        Self { slots }
+        let mut table = Self { slots, first_free: None, first_owing: None };
+        for number in (0..u16::try_from(table.slots.len()).unwrap_or(u16::MAX)).rev() {
+            table.put_free(number);
+        }
+        table
+    }
+
+    fn put_free(&mut self, number: u16) {
+        if let Some(slot) = self.slots.get_mut(usize::from(number)) {
+            slot.links.next = self.first_free.replace(number);
+        }
+    }
+
+    /// The slot in whose bucket a line is.
+    fn bucket(&mut self, line: LineId) -> Option<&mut Option<u16>> {
+        let bucket = usize::from(line.0).checked_rem(self.slots.len())?;
+        self.slots.get_mut(bucket).map(|slot| &mut slot.links.bucket)
+    }
+
+    /// The slots of a line's bucket.
+    fn chain(&self, line: LineId) -> impl Iterator<Item = (u16, &LineSlot)> {
+        let bucket = usize::from(line.0).checked_rem(self.slots.len());
+        let numbered = |number: u16| self.get(number).map(|slot| (number, slot));
+        let first = bucket.and_then(|bucket| self.slots.get(bucket)?.links.bucket).and_then(numbered);
+        core::iter::successors(first, move |(_, slot)| slot.links.next.and_then(numbered)).take(self.slots.len())
+    }
+
+    /// A slot that nobody holds any more goes from its line's bucket to the free ones.
+    fn free(&mut self, number: u16) {
+        let Some(&LineSlot { line, links: Links { next, .. }, .. }) = self.get(number) else { return };
+        let before = self.chain(line).find(|(_, slot)| slot.links.next == Some(number)).map(|(before, _)| before);
+        match before.and_then(|before| self.get_mut(before)) {
+            Some(before) => before.links.next = next,
+            None => {
+                if let Some(bucket) = self.bucket(line) {
+                    *bucket = next;
+                }
+            }
+        }
+        self.put_free(number);
+    }
+
+    /// Notes that a line owes the device something, to be served as soon as possible.
+    pub(crate) fn owes(&mut self, number: u16) {
+        let first = self.first_owing;
+        let Some(slot) = self.slots.get_mut(usize::from(number)).filter(|slot| !slot.links.owes) else { return };
+        slot.links.owes = true;
+        slot.links.next_owing = first;
+        self.first_owing = Some(number);
+    }
+
+    /// Takes the list of those that owe something. Each one's [`next_owing`](Self::next_owing) leads on.
+    pub(crate) fn take_owing(&mut self) -> Option<u16> {
+        self.first_owing.take()
+    }
+
+    /// Takes a slot out of that list, and gives the one behind it.
+    pub(crate) fn next_owing(&mut self, number: u16) -> Option<u16> {
+        let links = &mut self.get_mut(number)?.links;
+        links.owes = false;
+        links.next_owing.take()
+    }
+
+    /// The slots that owe something.
+    pub(crate) fn owing(&self) -> impl Iterator<Item = &LineSlot> {
+        let first = self.first_owing.and_then(|first| self.get(first));
+        core::iter::successors(first, |slot| self.get(slot.links.next_owing?)).take(self.slots.len())
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -222,27 +305,35 @@ impl<'a> LineTable<'a> {
 
     /// The slot of a line in use.
     pub(crate) fn find(&self, line: LineId) -> Option<u16> {
-        self.iter().find(|(_, slot)| slot.in_use() && slot.line == line).map(|(number, _)| number)
+        self.chain(line).find(|(_, slot)| slot.in_use() && slot.line == line).map(|(number, _)| number)
     }
 
     /// Takes a line into use. A slot whose event buffer the device still has can only serve the same line.
     pub(crate) fn take(&mut self, line: LineId) -> Result<u16, TakeError> {
-        if self.find(line).is_some() {
-            return Err(TakeError::InUse);
+        let held = self.chain(line).find(|(_, slot)| slot.line == line).map(|(number, slot)| (number, slot.holder));
+        let number = match held {
+            Some((_, Holder::Application)) => return Err(TakeError::InUse),
+            Some((_, Holder::Leaving)) => return Err(TakeError::Leaving),
+            Some((number, Holder::Device | Holder::Nobody)) => number,
+            None => self.take_free(line)?,
+        };
+        let slot = self.slots.get_mut(usize::from(number)).ok_or(TakeError::Full)?;
+        let (armed, links, tenure) = (slot.armed, slot.links, slot.tenure.wrapping_add(1));
+        *slot = LineSlot { holder: Holder::Application, line, tenure, armed, links, ..LineSlot::EMPTY };
+        Ok(number)
+    }
+
+    /// Takes a free slot into the bucket of a line.
+    fn take_free(&mut self, line: LineId) -> Result<u16, TakeError> {
+        let Some(number) = self.first_free else {
+            let leaving = self.slots.iter().any(LineSlot::leaving);
+            return Err(if leaving { TakeError::Leaving } else { TakeError::Full });
+        };
+        self.first_free = self.get(number).and_then(|slot| slot.links.next);
+        let next = self.bucket(line).and_then(|bucket| bucket.replace(number));
+        if let Some(slot) = self.get_mut(number) {
+            slot.links.next = next;
         }
-        let mut leaving = self.slots.iter().filter(|slot| slot.leaving()).peekable();
-        let none = if leaving.peek().is_some() { TakeError::Leaving } else { TakeError::Full };
-        if leaving.any(|slot| slot.line == line) {
-            return Err(TakeError::Leaving);
-        }
-        let held = |slot: &LineSlot| slot.holder == Holder::Device && slot.line == line;
-        let number = (self.iter().find(|(_, slot)| held(slot)))
-            .or_else(|| self.iter().find(|(_, slot)| slot.holder == Holder::Nobody))
-            .map(|(number, _)| number)
-            .ok_or(none)?;
-        let slot = self.slots.get_mut(usize::from(number)).ok_or(none)?;
-        let tenure = slot.tenure.wrapping_add(1);
-        *slot = LineSlot { holder: Holder::Application, line, armed: slot.armed, tenure, ..LineSlot::EMPTY };
         Ok(number)
     }
 
@@ -254,20 +345,25 @@ impl<'a> LineTable<'a> {
     }
 
     /// Ends the use of a line.
-    pub(crate) fn release(&mut self, slot: u16) {
-        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
-            let holder = if slot.armed { Holder::Device } else { Holder::Nobody };
-            *slot = LineSlot { holder, line: slot.line, armed: slot.armed, tenure: slot.tenure, ..LineSlot::EMPTY };
+    pub(crate) fn release(&mut self, number: u16) {
+        let Some(slot) = self.slots.get_mut(usize::from(number)).filter(|slot| slot.holder != Holder::Nobody) else {
+            return;
+        };
+        let LineSlot { line, tenure, armed, links, .. } = *slot;
+        let holder = if armed { Holder::Device } else { Holder::Nobody };
+        *slot = LineSlot { holder, line, tenure, armed, links, ..LineSlot::EMPTY };
+        if !armed {
+            self.free(number);
         }
     }
 
     /// The event buffer of a slot is the driver's again.
-    pub(crate) fn event_returned(&mut self, slot: u16) {
-        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
-            slot.armed = false;
-            if slot.holder == Holder::Device {
-                slot.holder = Holder::Nobody;
-            }
+    pub(crate) fn event_returned(&mut self, number: u16) {
+        let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
+        slot.armed = false;
+        if slot.holder == Holder::Device {
+            slot.holder = Holder::Nobody;
+            self.free(number);
         }
     }
 
@@ -293,6 +389,65 @@ impl<'a> LineTable<'a> {
                 slot.asking = false;
                 slot.empty_events = 0;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    proptest! {
+        /// Whatever is taken, given up and returned: each line is found where it is, and no slot is lost.
+        #[test]
+        fn lines_are_found_where_they_are(steps in prop::collection::vec((0u8..4, 0u16..12), 0..200)) {
+            let mut slots = [LineSlot::EMPTY; 5];
+            let mut table = LineTable::new(&mut slots);
+            let mut used: BTreeMap<u16, u16> = BTreeMap::new();
+            let mut held: BTreeMap<u16, u16> = BTreeMap::new();
+            for (step, line) in steps {
+                let slot = used.get(&line).copied();
+                match (step, slot) {
+                    (0 | 1, None) => {
+                        let room = used.len() + held.len() < 5 || held.contains_key(&line);
+                        let taken = table.take(LineId(line));
+                        prop_assert_eq!(taken.is_ok(), room);
+                        if let Ok(slot) = taken {
+                            prop_assert!(held.remove(&line).is_none_or(|other| other == slot));
+                            used.insert(line, slot);
+                            // Every other use lends the device an event buffer.
+                            table.get_mut(slot).unwrap().armed |= step == 1;
+                        }
+                    }
+                    (0 | 1, Some(slot)) => {
+                        prop_assert_eq!(table.take(LineId(line)), Err(TakeError::InUse));
+                        table.owes(slot);
+                    }
+                    (2, Some(slot)) => {
+                        used.remove(&line);
+                        if table.get(slot).unwrap().armed {
+                            held.insert(line, slot);
+                        }
+                        table.release(slot);
+                    }
+                    (_, _) => {
+                        if let Some(slot) = held.remove(&line) {
+                            table.event_returned(slot);
+                        }
+                    }
+                }
+                for line in 0..12 {
+                    prop_assert_eq!(table.find(LineId(line)), used.get(&line).copied());
+                }
+            }
+            let owing = table.owing().count();
+            let mut taken: Vec<u16> = std::iter::successors(table.take_owing(), |&slot| table.next_owing(slot)).collect();
+            taken.sort_unstable();
+            taken.dedup();
+            prop_assert_eq!(taken.len(), owing);
         }
     }
 }

@@ -58,6 +58,8 @@ pub struct RequestSlot {
     renotify: Option<Instant>,
     deadline: Instant,
     sent: Instant,
+    /// Of a free slot: the next free one.
+    next_free: Option<u16>,
 }
 
 impl RequestSlot {
@@ -77,7 +79,14 @@ impl RequestSlot {
         renotify: None,
         deadline: Instant::from_nanos(0),
         sent: Instant::from_nanos(0),
+        next_free: None,
     };
+
+    /// When something becomes due, if the request is under way.
+    fn next_due(&self) -> Option<Instant> {
+        let under_way = matches!(self.phase, Phase::Queued | Phase::Sent);
+        under_way.then(|| self.renotify.unwrap_or(self.deadline))
+    }
 
     pub(crate) fn target(&self) -> Target {
         Target { line: self.line, line_slot: self.line_slot, tenure: self.tenure }
@@ -120,17 +129,39 @@ pub(crate) struct Times {
 #[derive(Debug)]
 pub(crate) struct RequestTable<'a> {
     slots: &'a mut [RequestSlot],
+    first_free: Option<u16>,
+    free: u16,
     order: u32,
     queued: u16,
     unanswered: u16,
+    /// Nothing is due before; it may be that nothing is due then either, where a request has ended since. `None` where
+    /// nothing is under way.
+    not_due_before: Option<Instant>,
+    /// Requests that are queued or sent.
+    under_way: u16,
     /// Counts what may have made a slot free.
     progress: u32,
 }
 
 impl<'a> RequestTable<'a> {
     pub(crate) fn new(slots: &'a mut [RequestSlot]) -> Self {
-        slots.fill(RequestSlot::EMPTY);
-        Self { slots, order: 0, queued: 0, unanswered: 0, progress: 0 }
+        let mut first_free = None;
+        let mut free = 0u16;
+        for slot in slots.iter_mut() {
+            *slot = RequestSlot { next_free: first_free.replace(free), ..RequestSlot::EMPTY };
+            free = free.saturating_add(1);
+        }
+        Self {
+            slots,
+            first_free,
+            free,
+            order: 0,
+            queued: 0,
+            unanswered: 0,
+            not_due_before: None,
+            under_way: 0,
+            progress: 0,
+        }
     }
 
     pub(crate) fn get(&self, slot: u16) -> Option<&RequestSlot> {
@@ -147,7 +178,10 @@ impl<'a> RequestTable<'a> {
         if owner == Owner::Caller && !self.has_free_slot() {
             return None;
         }
-        let (number, slot) = (0..=u16::MAX).zip(self.slots.iter_mut()).find(|(_, slot)| slot.phase == Phase::Free)?;
+        let number = self.first_free?;
+        let slot = self.slots.get_mut(usize::from(number))?;
+        self.first_free = slot.next_free;
+        self.free = self.free.saturating_sub(1);
         self.order = self.order.wrapping_add(1);
         *slot = RequestSlot {
             phase: Phase::Queued,
@@ -164,15 +198,17 @@ impl<'a> RequestTable<'a> {
             renotify: Some(times.renotify),
             deadline: times.deadline,
             sent: times.now,
+            next_free: None,
         };
+        self.not_due_before = Some(self.not_due_before.map_or(times.renotify, |before| before.min(times.renotify)));
+        self.under_way = self.under_way.saturating_add(1);
         self.queued = self.queued.saturating_add(1);
         Some(Ticket { slot: number, generation: slot.generation })
     }
 
     /// Whether [`begin`](Self::begin) would find a slot for a caller.
     pub(crate) fn has_free_slot(&self) -> bool {
-        let kept = usize::from(self.slots.len() > 1);
-        self.slots.iter().filter(|slot| slot.phase == Phase::Free).nth(kept).is_some()
+        self.free > u16::from(self.slots.len() > 1)
     }
 
     /// Changes whenever something happened that an operation may have waited for.
@@ -217,20 +253,20 @@ impl<'a> RequestTable<'a> {
     /// The device has given the memory of a request back.
     pub(crate) fn returned(&mut self, slot: u16) {
         self.progress = self.progress.wrapping_add(1);
-        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
-            slot.device_owns = false;
-            Self::free_if_over(slot);
+        if let Some(record) = self.slots.get_mut(usize::from(slot)) {
+            record.device_owns = false;
+            self.free_if_over(slot);
         }
     }
 
     /// An answer came. Gives the request as it was, and whether somebody still waits for it.
     pub(crate) fn answered(&mut self, slot: u16) -> Option<(RequestSlot, bool)> {
-        let slot = self.slots.get_mut(usize::from(slot)).filter(|slot| slot.unanswered)?;
-        slot.unanswered = false;
+        let record = self.slots.get_mut(usize::from(slot)).filter(|slot| slot.unanswered)?;
+        record.unanswered = false;
         self.unanswered = self.unanswered.saturating_sub(1);
-        let awaited = slot.phase == Phase::Sent;
-        let copy = *slot;
-        Self::free_if_over(slot);
+        let awaited = record.phase == Phase::Sent;
+        let copy = *record;
+        self.free_if_over(slot);
         Some((copy, awaited))
     }
 
@@ -246,22 +282,31 @@ impl<'a> RequestTable<'a> {
     /// Ends a request: the result waits for the ticket's holder, or the slot is over.
     pub(crate) fn finish(&mut self, slot: u16, result: Result<Value, Error>) {
         self.progress = self.progress.wrapping_add(1);
-        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
-            if slot.phase == Phase::Queued {
+        if let Some(record) = self.slots.get_mut(usize::from(slot)) {
+            let before = core::mem::replace(&mut record.phase, Phase::Done(result));
+            if record.owner != Owner::Caller {
+                record.owner = Owner::Nobody;
+            }
+            if before == Phase::Queued {
                 self.queued = self.queued.saturating_sub(1);
             }
-            slot.phase = Phase::Done(result);
-            if slot.owner != Owner::Caller {
-                slot.owner = Owner::Nobody;
+            if matches!(before, Phase::Queued | Phase::Sent) {
+                self.under_way = self.under_way.saturating_sub(1);
+                if self.under_way == 0 {
+                    self.not_due_before = None;
+                }
             }
-            Self::free_if_over(slot);
+            self.free_if_over(slot);
         }
     }
 
-    fn free_if_over(slot: &mut RequestSlot) {
+    fn free_if_over(&mut self, number: u16) {
+        let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
         let done = matches!(slot.phase, Phase::Done(_));
         if done && slot.owner == Owner::Nobody && !slot.device_owns && !slot.unanswered {
             slot.phase = Phase::Free;
+            slot.next_free = self.first_free.replace(number);
+            self.free = self.free.saturating_add(1);
         }
     }
 
@@ -274,7 +319,7 @@ impl<'a> RequestTable<'a> {
         let Some(slot) = self.of(ticket) else { return Some(Err(Error::OutcomeUnknown)) };
         let Phase::Done(result) = slot.phase else { return None };
         slot.owner = Owner::Nobody;
-        Self::free_if_over(slot);
+        self.free_if_over(ticket.slot);
         self.progress = self.progress.wrapping_add(1);
         Some(result)
     }
@@ -284,7 +329,7 @@ impl<'a> RequestTable<'a> {
         self.progress = self.progress.wrapping_add(1);
         if let Some(slot) = self.of(ticket) {
             slot.owner = Owner::Nobody;
-            Self::free_if_over(slot);
+            self.free_if_over(ticket.slot);
         }
     }
 
@@ -294,30 +339,35 @@ impl<'a> RequestTable<'a> {
             .is_none_or(|slot| slot.generation != ticket.generation || matches!(slot.phase, Phase::Done(_)))
     }
 
-    /// Something that is due, once for each thing.
+    /// Something that is due, once for each thing. Looks at the requests only where that may be.
     pub(crate) fn due(&mut self, now: Instant) -> Option<Due> {
-        for (number, slot) in (0..=u16::MAX).zip(self.slots.iter_mut()) {
-            if !matches!(slot.phase, Phase::Queued | Phase::Sent) {
-                continue;
-            }
-            if now >= slot.deadline {
-                return Some(Due::TimedOut { slot: number, sent: slot.sent });
-            }
-            if slot.renotify.is_some_and(|at| now >= at) {
-                slot.renotify = None;
-                return Some(Due::Renotify);
-            }
+        if self.not_due_before.is_none_or(|before| now < before) {
+            return None;
         }
+        let under_way = |slot: &RequestSlot| matches!(slot.phase, Phase::Queued | Phase::Sent);
+        let overdue = self.numbered().filter(|(_, slot)| under_way(slot) && now >= slot.deadline);
+        // Those that were never sent come first: what the others lead to must not make their outcome unknown.
+        if let Some((slot, &RequestSlot { sent, .. })) = overdue.min_by_key(|(_, slot)| slot.phase == Phase::Sent) {
+            return Some(Due::TimedOut { slot, sent });
+        }
+        let doubtful = |slot: &&mut RequestSlot| under_way(slot) && slot.renotify.is_some_and(|at| now >= at);
+        if let Some(slot) = self.slots.iter_mut().find(doubtful) {
+            slot.renotify = None;
+            return Some(Due::Renotify);
+        }
+        self.not_due_before = self.slots.iter().filter_map(RequestSlot::next_due).min();
         None
     }
 
-    /// When [`due`](Self::due) will next have something.
+    /// When [`due`](Self::due) may next have something; never later than that.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        self.slots
-            .iter()
-            .filter(|slot| matches!(slot.phase, Phase::Queued | Phase::Sent))
-            .map(|slot| slot.renotify.unwrap_or(slot.deadline))
-            .min()
+        self.not_due_before
+    }
+
+    /// Whether [`due`](Self::due) has something.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.not_due_before.is_some_and(|before| now >= before)
+            && self.slots.iter().filter_map(RequestSlot::next_due).any(|due| now >= due)
     }
 
     /// Slots that are neither free nor awaited: their memory is the device's, or their answer is still to come.
@@ -348,10 +398,12 @@ impl<'a> RequestTable<'a> {
 
     /// The device was reset: it owns no memory and owes no answer.
     pub(crate) fn device_was_reset(&mut self) {
-        for slot in self.slots.iter_mut() {
-            slot.device_owns = false;
-            slot.unanswered = false;
-            Self::free_if_over(slot);
+        for number in 0..u16::try_from(self.slots.len()).unwrap_or(u16::MAX) {
+            if let Some(slot) = self.slots.get_mut(usize::from(number)) {
+                slot.device_owns = false;
+                slot.unanswered = false;
+            }
+            self.free_if_over(number);
         }
         self.unanswered = 0;
     }
