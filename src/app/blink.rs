@@ -18,6 +18,8 @@ pub(super) struct Blinker {
     level: Level,
     /// The change that is under way.
     pending: Option<Pending<'static>>,
+    /// There was no room for the last beat's change.
+    late: bool,
     blinks: u64,
     /// Failed changes in a row.
     failures: u32,
@@ -33,7 +35,7 @@ impl Blinker {
     /// What the driver says.
     pub(super) fn new(chip: StaticChip, line: LineId, label: String) -> Result<Self, Error> {
         let pin = chip.line(line)?.into_output(Level::Low).map_err(|rejected| rejected.error)?;
-        Ok(Self { label, pin, level: Level::Low, pending: None, blinks: 0, failures: 0, lost: false })
+        Ok(Self { label, pin, level: Level::Low, pending: None, late: false, blinks: 0, failures: 0, lost: false })
     }
 
     /// The pin. It is changed on the beat only.
@@ -68,15 +70,23 @@ impl Blinker {
             return;
         }
         let level = self.level.toggled();
+        self.late = false;
         match self.pin.queue_set(level) {
             Ok(pending) => {
                 self.level = level;
                 self.pending = Some(pending);
             }
+            // More lines blink than requests can be under way at once: it goes out when others have ended.
+            Err(Error::Busy) => self.late = true,
             // The chip has said so itself, once; no use in repeating it on every beat.
             Err(Error::Recovering) => self.failures = self.failures.saturating_add(1),
             Err(error) => self.fail(error, tally),
         }
+    }
+
+    /// Whether the last beat's change still waits for room.
+    pub(super) fn is_late(&self) -> bool {
+        self.late
     }
 
     /// Whether [`collect`](Self::collect) has something to take.

@@ -107,6 +107,7 @@ impl InUse {
         for (_, blinker) in &mut self.blinkers {
             blinker.collect(&mut self.tally);
         }
+        self.change(Blinker::is_late);
     }
 
     fn tell(&mut self, number: usize, notice: Notice) {
@@ -171,14 +172,21 @@ impl InUse {
 
     /// Changes every line that blinks and has not done so `count` times.
     pub(super) fn beat(&mut self, count: u64) {
-        for (_, blinker) in &mut self.blinkers {
-            if !blinker.is_done(count) {
-                blinker.beat(&mut self.tally);
-            }
+        self.change(|blinker| !blinker.is_done(count));
+    }
+
+    /// Changes those lines that blink which `chosen` likes.
+    fn change(&mut self, chosen: impl Fn(&Blinker) -> bool) {
+        let mut changes = false;
+        for (_, blinker) in self.blinkers.iter_mut().filter(|(_, blinker)| chosen(blinker)) {
+            blinker.beat(&mut self.tally);
+            changes = true;
         }
-        // All lines of a chip change with one notification.
-        for chip in self.chips {
-            chip.notify();
+        if changes {
+            // All lines of a chip change with one notification.
+            for chip in self.chips {
+                chip.notify();
+            }
         }
     }
 

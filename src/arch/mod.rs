@@ -12,6 +12,7 @@
 //! | `interrupt_controller` | starts it; enables and disables interrupts |
 //! | `power_off` | the end, with an exit status where the machine can carry one |
 //! | `layout` | where the parts of the image are |
+//! | `registers`, `register_alias` | the processor's registers, for the report of a panic |
 //! | `entry!` | the macro that names the application's main function |
 
 #[allow(dead_code, reason = "an image has one format; the build script alone uses the rights of code and constants")]

@@ -26,6 +26,7 @@ pub(crate) const CASES: &[Entry] = &[
     ("a_change_is_seen_before_the_line_that_tells_of_it", Transports::Both, ordered),
     ("r6_c4_without_interrupts_outputs_work_and_watch_says_so", Transports::Both, no_interrupts),
     ("c8_several_devices_work_at_once", Transports::Both, several),
+    ("more_lines_blink_than_requests_can_be_under_way", Transports::Modern, many_blink),
     ("three_hundred_lines_work_by_name", Transports::Modern, many_lines),
     ("d1_all_lines_that_there_can_be", Transports::Modern, all_lines),
 ];
@@ -250,6 +251,17 @@ fn several(setting: Setting) -> anyhow::Result<()> {
     running.expect_line("edge gpio0:1 b1 rising level=1 count=1")?;
     running.expect_exit(0)?;
     running.expect_line("summary blinks=20 edges=2 errors=0 resets=0")?;
+    Ok(())
+}
+
+fn many_blink(setting: Setting) -> anyhow::Result<()> {
+    const LINES: usize = 100;
+    let lines: Vec<_> = (0..LINES).map(|line| format!("led{line}")).collect();
+    let chip = Chip::ratified(lines, Options::default())?;
+    let mut running =
+        Scene::new(setting, vec![(chip, Presentation::Gpio)])?.append("watch=none count=2 period=400ms").start()?;
+    running.expect_exit(0)?;
+    running.expect_line("summary blinks=200 edges=0 errors=0 resets=0")?;
     Ok(())
 }
 

@@ -84,10 +84,6 @@ fn fatal(frame: &Frame, cause: &str) -> ! {
         console.stack_overflow(frame.far);
         console.line(format_args!("  ESR {:016x}  FAR {:016x}  SPSR {:08x}", frame.esr, frame.far, frame.spsr));
         console.line(format_args!("  PC  {:016x}  SP  {:016x}", frame.elr, frame.sp));
-        console.registers(&frame.x, |index| match index {
-            30 => "LR",
-            29 => "FP",
-            _ => "",
-        });
+        console.registers(&frame.x, super::register_alias);
     })
 }

@@ -32,6 +32,47 @@ extern "C" fn start(tree: u64, exception_level: u64) -> ! {
     platform::start::run(tree, None, crate::arch::bare_metal::application_main)
 }
 
+/// The general registers as they are now: X0 to X30, and SP behind them.
+pub(crate) fn registers() -> [u64; 32] {
+    let mut values = [0; 32];
+    // SAFETY: writes each of the array's 32 words once, and changes nothing else.
+    unsafe {
+        asm!(
+            "stp x0, x1, [{0}, #0]",
+            "stp x2, x3, [{0}, #16]",
+            "stp x4, x5, [{0}, #32]",
+            "stp x6, x7, [{0}, #48]",
+            "stp x8, x9, [{0}, #64]",
+            "stp x10, x11, [{0}, #80]",
+            "stp x12, x13, [{0}, #96]",
+            "stp x14, x15, [{0}, #112]",
+            "stp x16, x17, [{0}, #128]",
+            "stp x18, x19, [{0}, #144]",
+            "stp x20, x21, [{0}, #160]",
+            "stp x22, x23, [{0}, #176]",
+            "stp x24, x25, [{0}, #192]",
+            "stp x26, x27, [{0}, #208]",
+            "stp x28, x29, [{0}, #224]",
+            "mov {1}, sp",
+            "stp x30, {1}, [{0}, #240]",
+            in(reg) values.as_mut_ptr(),
+            out(reg) _,
+            options(nostack, preserves_flags),
+        );
+    }
+    values
+}
+
+/// The other name of a register, or nothing.
+pub(crate) fn register_alias(number: usize) -> &'static str {
+    match number {
+        31 => "SP",
+        30 => "LR",
+        29 => "FP",
+        _ => "",
+    }
+}
+
 /// Masks interrupts. Says whether they were unmasked.
 pub(crate) fn mask_interrupts() -> bool {
     let unmasked = !DAIF.is_set(DAIF::I);

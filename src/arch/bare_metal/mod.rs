@@ -56,11 +56,13 @@ unsafe impl critical_section::Impl for SingleProcessor {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
+    let registers = super::registers();
     emergency::end(|console: &mut EmergencyConsole| {
         // A panic has a place, though the type does not promise it.
         match info.location() {
             Some(place) => console.line(format_args!("panic: {} at {place}", info.message())),
             None => console.line(format_args!("panic: {}", info.message())),
         }
+        console.registers(&registers, super::register_alias);
     })
 }

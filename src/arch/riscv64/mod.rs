@@ -30,6 +30,64 @@ extern "C" fn start(hart: u64, tree: u64) -> ! {
     platform::start::run(tree, Some(hart), crate::arch::bare_metal::application_main)
 }
 
+/// The general registers as they are now, x1 to x31 at their numbers; the first word is the program counter.
+pub(crate) fn registers() -> [u64; 32] {
+    let mut values = [0; 32];
+    // SAFETY: writes each of the array's 32 words once, and changes nothing else.
+    unsafe {
+        asm!(
+            "sd x1, 8({0})",
+            "sd x2, 16({0})",
+            "sd x3, 24({0})",
+            "sd x4, 32({0})",
+            "sd x5, 40({0})",
+            "sd x6, 48({0})",
+            "sd x7, 56({0})",
+            "sd x8, 64({0})",
+            "sd x9, 72({0})",
+            "sd x10, 80({0})",
+            "sd x11, 88({0})",
+            "sd x12, 96({0})",
+            "sd x13, 104({0})",
+            "sd x14, 112({0})",
+            "sd x15, 120({0})",
+            "sd x16, 128({0})",
+            "sd x17, 136({0})",
+            "sd x18, 144({0})",
+            "sd x19, 152({0})",
+            "sd x20, 160({0})",
+            "sd x21, 168({0})",
+            "sd x22, 176({0})",
+            "sd x23, 184({0})",
+            "sd x24, 192({0})",
+            "sd x25, 200({0})",
+            "sd x26, 208({0})",
+            "sd x27, 216({0})",
+            "sd x28, 224({0})",
+            "sd x29, 232({0})",
+            "sd x30, 240({0})",
+            "sd x31, 248({0})",
+            "auipc {1}, 0",
+            "sd {1}, 0({0})",
+            in(reg) values.as_mut_ptr(),
+            out(reg) _,
+            options(nostack, preserves_flags),
+        );
+    }
+    values
+}
+
+/// The other name of a register, or nothing.
+pub(crate) fn register_alias(number: usize) -> &'static str {
+    match number {
+        0 => "PC",
+        1 => "RA",
+        2 => "SP",
+        8 => "FP",
+        _ => "",
+    }
+}
+
 /// Masks interrupts. Says whether they were unmasked.
 pub(crate) fn mask_interrupts() -> bool {
     let previous: usize;

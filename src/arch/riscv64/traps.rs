@@ -67,12 +67,6 @@ fn fatal(frame: &Frame, cause: &str) -> ! {
         for (slot, value) in registers.iter_mut().skip(1).zip(frame.x) {
             *slot = value;
         }
-        console.registers(&registers, |index| match index {
-            0 => "PC",
-            1 => "RA",
-            2 => "SP",
-            8 => "FP",
-            _ => "",
-        });
+        console.registers(&registers, super::register_alias);
     })
 }
