@@ -584,13 +584,15 @@ impl Clock for DeviceClock {
         Instant::from_nanos(self.0.now())
     }
 
+    fn relax(&self) {
+        let mut state = self.0.state();
+        state.now += LOOK;
+        state.occasion();
+        state.work_by_itself();
+    }
+
     fn wait(&self, deadline: Instant, idle: &dyn Fn() -> bool) {
-        {
-            let mut state = self.0.state();
-            state.now += LOOK;
-            state.occasion();
-            state.work_by_itself();
-        }
+        self.relax();
         if !idle() {
             return;
         }

@@ -122,6 +122,7 @@ impl Input {
                 request_queue_size: size(self.queue_sizes[0]),
                 event_queue_size: size(self.queue_sizes[1]),
                 draft_requests_in_flight: u16::from(self.in_flight % 4) + 1,
+                poll_limit: Duration::from_micros(u64::from(self.in_flight / 4)),
             },
             requests: usize::from(self.requests % 6) + 1,
             lines: u16::from(self.lines % 4) + 1,

@@ -14,6 +14,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, memfd_create};
 use vgpio::chip::Chip;
 use vgpio::fault::{AnswerFault, QueueFault};
+use vgpio::request::Requests;
 use vgpio::vhost::{Session, serve};
 use vgpio::world::{Place, Wire, World};
 use vhost::vhost_user::VhostUserBackendReqHandlerMut;
@@ -475,7 +476,7 @@ impl Bench {
                             5 => AnswerFault::Twice,
                             _ => AnswerFault::Silent,
                         };
-                        self.spoilt |= chip.spoil_answers(fault, 1, |_| true).is_ok();
+                        self.spoilt |= chip.spoil_answers(fault, 1, Requests::ANY).is_ok();
                     }
                     Step::SpoilQueue { queue, by } => {
                         chip.spoil_queue(queue.into(), by.map_or(QueueFault::Interrupt, QueueFault::Jump));
