@@ -177,7 +177,7 @@ fn one_kind(setting: Setting) -> anyhow::Result<()> {
 /// always reported: whoever counts on that never misses a button.
 fn storm(setting: Setting) -> anyhow::Result<()> {
     const EDGES: u32 = 2001;
-    let mut running = scene(setting)?.linux("request:4:both count:0:500:1 get:0 edges:0:1")?.start()?;
+    let mut running = scene(setting)?.linux("request:4:both count:0:3000:1 get:0 edges:0:1")?.start()?;
     running.expect_line("linux: request 0")?;
     for edge in 0..EDGES {
         running.drive(0, 4, if edge % 2 == 0 { Level::High } else { Level::Low })?;
