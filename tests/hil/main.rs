@@ -21,6 +21,7 @@ mod ratified;
 mod shell;
 mod soak;
 mod tree;
+mod web;
 mod wrong_arguments;
 
 use std::num::NonZero;
@@ -66,6 +67,7 @@ fn main() {
         ("peer", peer::CASES),
         ("linux", linux::CASES),
         ("control", control::CASES),
+        ("web", web::CASES),
     ];
     for (short, board) in BOARDS {
         for &(group, cases) in groups {
@@ -81,6 +83,7 @@ fn main() {
                     let missing = match group {
                         "peer" => !peer::is_there(),
                         "linux" => !hil::linux::is_there(board),
+                        "web" => !web::is_there(),
                         _ => false,
                     };
                     trials.push(trial.with_ignored_flag(missing));

@@ -9,6 +9,7 @@ use gpio_model::observe::Activity;
 use tempfile::TempDir;
 use vgpio::chip::Chip;
 use vgpio::control::client::Client;
+use vgpio::control::keyboard::Keyboard;
 use vgpio::control::socket::ControlSocket;
 use vgpio::control::switchboard::Switchboard;
 use vgpio::qemu::board::Board;
@@ -19,6 +20,7 @@ use vgpio::record::Record;
 use vgpio::record::log::Log;
 use vgpio::record::trace::Trace;
 use vgpio::server::{self, Handle};
+use vgpio::web::WebPage;
 use vgpio::world::{Place, World};
 use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::{Level, LineId, Protocol};
@@ -61,6 +63,8 @@ pub struct Running {
     pub devices: Option<Handle>,
     /// Where clients can control the devices, and where that is.
     pub control: Option<(ControlSocket, PathBuf)>,
+    /// The page for browsers, where the devices can be controlled.
+    pub page: Option<WebPage>,
     _folder: TempDir,
 }
 
@@ -129,7 +133,7 @@ impl Scene {
         self
     }
 
-    /// Lets clients control the devices through a socket. They cannot type into the guest's console.
+    /// Lets clients control the devices and type into the guest's console, through a socket and a page.
     #[must_use]
     pub fn controlled(mut self) -> Self {
         self.controlled = true;
@@ -178,19 +182,24 @@ impl Scene {
             let options = server::Options { sockets: self.sockets, ..server::Options::default() };
             Some(server::start(self.world, &options)?)
         };
-        let control = match &devices {
-            Some(devices) if self.controlled => {
-                let path = self.folder.path().join("control");
-                let board = Switchboard::install(devices, None, || {})?;
-                Some((ControlSocket::listen(board, &path)?, path))
-            }
-            _ => None,
-        };
-        let guest = match &devices {
+        let (keyboard, cable) = Keyboard::new();
+        let (mut control, mut page) = (None, None);
+        if let Some(devices) = devices.as_ref().filter(|_| self.controlled) {
+            let path = self.folder.path().join("control");
+            let board = Switchboard::install(devices, Some(keyboard), || {})?;
+            control = Some((ControlSocket::listen(board.clone(), &path)?, path));
+            page = Some(WebPage::listen(board, 0)?);
+        }
+        let mut guest = match &devices {
             Some(devices) => Guest::start_heard(&self.command, devices.console())?,
             None => Guest::start(&self.command)?,
         };
-        Ok(Running { console: guest.output(), guest, trace, log, devices, control, _folder: self.folder })
+        if self.controlled
+            && let Some(input) = guest.take_input()
+        {
+            cable.plug_in(input)?;
+        }
+        Ok(Running { console: guest.output(), guest, trace, log, devices, control, page, _folder: self.folder })
     }
 }
 

@@ -19,4 +19,6 @@ pub mod scenario;
 pub mod server;
 pub mod vhost;
 pub mod wave;
+#[cfg(feature = "web")]
+pub mod web;
 pub mod world;

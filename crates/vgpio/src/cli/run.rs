@@ -23,6 +23,8 @@ use vgpio::qemu::guest::Guest;
 use vgpio::qemu::program::Program;
 use vgpio::record::tally::Tally;
 use vgpio::server::{self, Options};
+#[cfg(feature = "web")]
+use vgpio::web::WebPage;
 
 /// How long a guest that was told to end by itself may take longer.
 const GRACE: Duration = Duration::from_secs(15);
@@ -67,6 +69,10 @@ pub(crate) struct RunArguments {
     /// Let other programs control the simulation through a socket, see docs/control.md
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
+    /// Show a page with LEDs, switches and waveforms to browsers on this machine [default port: any free one]
+    #[cfg(feature = "web")]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0")]
+    web: Option<u16>,
     /// Show the commands that do the same by hand, and do nothing
     #[arg(long)]
     print_command: bool,
@@ -125,6 +131,12 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
     };
     let board = Switchboard::install(&server, Some(keyboard.clone()), quit)?;
     let control = arguments.control.as_deref().map(|path| ControlSocket::listen(board.clone(), path)).transpose()?;
+    #[cfg(feature = "web")]
+    let page = arguments.web.map(|port| WebPage::listen(board, port)).transpose()?;
+    #[cfg(feature = "web")]
+    if let Some(page) = &page {
+        eprintln!("vgpio: the page is at {}", page.url());
+    }
     let mut command = command.device(&socket, presentation);
     command.console = Console::Relay;
     let mut guest = Guest::start_heard(&command, server.console())?;
@@ -138,6 +150,8 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let connected = server.was_connected();
     server.stop();
     drop(control);
+    #[cfg(feature = "web")]
+    drop(page);
     eprintln!("vgpio: {}", summary(&vcd, &names, &tally));
     Ok(judge(end, connected))
 }

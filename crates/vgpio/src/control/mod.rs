@@ -8,7 +8,7 @@
 //! `outbox`, which never makes the simulation wait.
 
 pub mod client;
-mod crowd;
+pub(crate) mod crowd;
 mod hub;
 pub mod keyboard;
 pub mod message;

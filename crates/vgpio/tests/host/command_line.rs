@@ -1,7 +1,9 @@
 //! The program as a shell sees it. Where it takes a QEMU, it gets a script that stands in for one; what needs the real
 //! QEMU is tested together with the guest's images.
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+#[cfg(feature = "web")]
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,7 +12,11 @@ use std::time::Instant;
 
 use crate::front_end::{FrontEnd, LONG, MODERN};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 use tempfile::TempDir;
+use vgpio::control::client::Client;
+use vgpio::control::message::{Happening, Request, Topic};
 use vgpio::qemu::board::Board;
 use vgpio::qemu::command::QemuCommand;
 use vgpio::qemu::guest::Guest;
@@ -221,6 +227,75 @@ fn run_ends_qemu_when_it_is_told_to_end() {
         run.stderr.take().unwrap().read_to_string(&mut text).unwrap();
         assert!(text.contains("a.vcd"), "where the waveform is: {text}");
     }
+}
+
+/// On a terminal every key goes to the guest at once, Ctrl-C ends the run, and the settings are put back.
+#[test]
+fn run_uses_the_terminal_and_puts_it_back() {
+    let mut terminal = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let ours = || File::options().read(true).write(true).open(&name).unwrap();
+    let before = tcgetattr(ours()).unwrap();
+    // Ctrl-C is for all that use the terminal; a QEMU would end then, too, but in an order of its own.
+    let stage = Stage::new("trap '' INT; exec cat");
+    let run = stage.run(&[]);
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(run.get_program()).args(run.get_args());
+    let mut run = command.stdin(ours()).stdout(ours()).stderr(Stdio::null()).spawn().unwrap();
+    let modes = || tcgetattr(ours()).unwrap().local_modes;
+    until("the terminal passes on keys", || !modes().intersects(LocalModes::ICANON | LocalModes::ECHO));
+    assert!(modes().contains(LocalModes::ISIG));
+    terminal.write_all(b"k").unwrap();
+    let mut shown = [0];
+    terminal.read_exact(&mut shown).unwrap();
+    assert_eq!(&shown, b"k", "without an end of line");
+    terminal.write_all(b"\x03").unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    assert_eq!(modes(), before.local_modes);
+}
+
+/// It prints for ever what is typed into it, and lets go when there is no more.
+#[test]
+fn run_can_be_controlled_and_typed_into() {
+    let stage = Stage::new("exec cat");
+    let control = stage.path("control");
+    let mut run = stage.run(&["--control", &control]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut console = BufReader::new(run.stdout.take().unwrap());
+    let mut line = String::new();
+    run.stdin.take().unwrap().write_all(b"from the terminal\n").unwrap();
+    console.read_line(&mut line).unwrap();
+    assert_eq!(line, "from the terminal\n");
+    let mut client = Client::connect(Path::new(&control)).unwrap();
+    client.ask(Request::Subscribe { events: vec![Topic::Console], lines: None, since: Some(0) }).unwrap();
+    client.ask(Request::WriteSerial { text: "from a client\n".to_owned() }).unwrap();
+    for expected in ["from the terminal", "from a client"] {
+        let (_, Happening::Console { text }) = client.event(Some(LONG)).unwrap().unwrap() else { panic!("no line") };
+        assert_eq!(text, expected);
+    }
+    client.ask(Request::Quit {}).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    assert!(!Path::new(&control).exists());
+}
+
+#[test]
+#[cfg(feature = "web")]
+fn run_says_where_its_page_is() {
+    let stage = Stage::new(SLEEPER);
+    let mut run = stage.run(&["--web"]).spawn().unwrap();
+    let mut said = BufReader::new(run.stderr.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    let (_, address) = line.trim_end().rsplit_once("http://").unwrap();
+    let host = address.trim_end_matches('/');
+    let mut page = TcpStream::connect(host).unwrap();
+    write!(page, "GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut text = String::new();
+    page.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("</html>\n"), "{text}");
+    signal(&run, Signal::TERM);
+    assert_eq!(run.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -10,4 +10,6 @@ mod front_end;
 mod scenario_files;
 mod server;
 mod wave;
+#[cfg(feature = "web")]
+mod web;
 mod world;
