@@ -21,6 +21,7 @@ mod ratified;
 mod shell;
 mod soak;
 mod tree;
+mod verdicts;
 mod web;
 mod wrong_arguments;
 
@@ -90,6 +91,10 @@ fn main() {
                 }
             }
         }
+    }
+    for &(name, steps) in verdicts::CASES {
+        let run = move || verdicts::check(name, steps).map_err(|error| Failed::from(format!("{error:#}")));
+        trials.push(Trial::test(format!("verdicts::{name}"), run));
     }
     let mut arguments = Arguments::from_args();
     // A guest mostly waits: for its blink period, or for a device that does not answer. More of them than there are

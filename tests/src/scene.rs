@@ -69,7 +69,7 @@ pub struct Running {
 }
 
 /// The folder with QEMU, as set-up leaves it; `QEMU_DIR` overrides it.
-fn qemu_folder() -> PathBuf {
+pub fn qemu_folder() -> PathBuf {
     env::var_os("QEMU_DIR").map_or_else(|| vgpio::qemu::board::project().join(".tools/bin"), PathBuf::from)
 }
 

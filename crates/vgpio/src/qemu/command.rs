@@ -71,6 +71,8 @@ pub struct QemuCommand {
     pub memory: u32,
     /// Where the guest's serial port goes.
     pub console: Console,
+    /// The file that takes QEMU's own messages; without it they go where this program's go.
+    pub messages: Option<PathBuf>,
     /// More arguments, at the end.
     pub extra: Vec<OsString>,
 }
@@ -87,6 +89,7 @@ impl QemuCommand {
             modern: true,
             memory: 128,
             console: Console::Pipe,
+            messages: None,
             extra: Vec::new(),
         }
     }

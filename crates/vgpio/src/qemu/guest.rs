@@ -2,7 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
@@ -66,6 +68,14 @@ impl Guest {
         process.args(command.arguments());
         if command.console != Console::Terminal {
             process.stdin(Stdio::piped()).stdout(Stdio::piped());
+        }
+        if command.console == Console::Pipe {
+            // Ctrl-C is for whoever looks at the guest, and decides what becomes of it.
+            process.process_group(0);
+        }
+        if let Some(path) = &command.messages {
+            let file = File::create(path).with_context(|| format!("Cannot write {}", path.display()))?;
+            process.stderr(file);
         }
         let mut child = process.spawn().with_context(|| format!("Cannot start {}", program.display()))?;
         let (output, reader) = match (child.stdout.take(), command.console) {

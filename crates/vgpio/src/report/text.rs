@@ -51,6 +51,9 @@ fn failed(told: &Told, failure: &Failure) -> String {
             let _ = writeln!(text, "    {line}");
         }
     }
+    for line in &told.report.messages {
+        let _ = writeln!(text, "  QEMU says: {line}");
+    }
     let _ = writeln!(text, "  seed:      {}", told.report.seed);
     let _ = writeln!(text, "  QEMU:      {}", told.report.qemu);
     let _ = writeln!(text, "  again:     {}", told.again);

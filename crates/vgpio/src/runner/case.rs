@@ -1,25 +1,24 @@
 //! One case: its steps, one after the other.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use gpio_model::bank::Line;
+use gpio_model::observe::Activity;
 
 use super::action;
-use super::expect::{self, Expectation, Outcome, Since, change_in, console_in};
+use super::expect::{self, Expectation, Outcome, change_in};
 use super::matrix::Case;
 use super::stage::{Interruption, Stage, command, seed_of_step};
+use super::story::{Story, Violation};
 use crate::duration::shown;
-use crate::record::log::Event;
+use crate::record::log::{Event, Occurrence};
 use crate::scenario::layout::Layout;
 use crate::scenario::step::Step;
 use crate::scenario::value::Time;
 
 use crate::wave::{Wave, text};
-use crate::world::Place;
 
 /// Between two looks at whether the guest has ended, or somebody wants to stop.
 const TICK: Duration = Duration::from_millis(20);
@@ -43,6 +42,8 @@ pub struct Report {
     pub qemu: String,
     /// Everything on the guest's console.
     pub console: Vec<String>,
+    /// What QEMU itself had to say.
+    pub messages: Vec<String>,
 }
 
 /// The verdict on a case.
@@ -101,6 +102,7 @@ pub fn run(case: &Case, interruption: &Interruption, keep: Option<&Path>) -> Rep
         verdict: Verdict::Interrupted,
         qemu: command_line(case).unwrap_or_default(),
         console: Vec::new(),
+        messages: Vec::new(),
     };
     report.verdict = match try_run(case, interruption, begin, keep, &mut report) {
         Ok(()) => Verdict::Passed,
@@ -134,26 +136,18 @@ fn try_run(
     let layout = Layout::new(case.scenario()).map_err(anyhow::Error::from)?;
     let stage = Stage::start(case, &layout)?;
     let deadline = begin.checked_add(case.scenario().timeout.0).context("A time-out that no clock can show")?;
-    let mut play = Play {
-        case,
-        layout,
-        stage,
-        interruption,
-        deadline,
-        position: 0,
-        since: Duration::ZERO,
-        settled: 0,
-        lines: BTreeMap::new(),
-        last: Duration::ZERO,
-        forbidden: Vec::new(),
-        step: (String::new(), None),
-    };
+    let story = Story::new(stage.log.clone());
+    let mut play = Play { case, layout, stage, interruption, deadline, story, step: (String::new(), None) };
     let played = play.all();
     play.stage.guest.end();
     report.console = play.stage.guest.output().lines();
-    let Stage { guest, devices, waveform, folder, .. } = play.stage;
+    let Stage { guest, devices, waveform, messages, folder, .. } = play.stage;
     drop(guest);
     devices.stop();
+    let messages = std::fs::read_to_string(messages).unwrap_or_default();
+    // It says so whenever we end it.
+    let own = messages.lines().filter(|line| !line.contains(": terminating on signal "));
+    report.messages = own.map(str::to_owned).collect();
     let played = played.map_err(|stop| match stop {
         Stop::Failed(mut failure) => {
             failure.waveform = draw(&waveform, &failure.when).unwrap_or_else(|error| format!("{error:#}"));
@@ -197,26 +191,17 @@ struct Play<'a> {
     stage: Stage,
     interruption: &'a Interruption,
     deadline: Instant,
-    /// The next event that nobody has looked at.
-    position: usize,
-    /// When the step before ended.
-    since: Duration,
-    /// The end of what the step before has caused at once.
-    settled: usize,
-    /// What is known of each line at `position`.
-    lines: BTreeMap<Place, Line>,
-    /// The time of the last event.
-    last: Duration,
-    /// Texts that no console line may have, and where that is said.
-    forbidden: Vec<(String, Option<Range<usize>>)>,
-    /// What is going on.
+    story: Story,
+    /// What is going on, and where that is said.
     step: (String, Option<Range<usize>>),
 }
 
 impl Play<'_> {
     fn all(&mut self) -> Result<(), Stop> {
         let scenario = self.case.scenario();
-        self.forbidden.extend(scenario.fail_serial.iter().map(|text| (text.clone(), None)));
+        for text in &scenario.fail_serial {
+            self.story.forbid(text, None);
+        }
         let count = scenario.steps.len();
         for (number, step) in scenario.steps.iter().enumerate() {
             let name = format!("step {} of {count}, {}", number.saturating_add(1), step.name());
@@ -227,7 +212,7 @@ impl Play<'_> {
             self.step = ("exit".to_owned(), Some(code.span()));
             self.expect(&mut *expect::end(**code), None)?;
         }
-        self.skip_to(usize::MAX)
+        self.read()
     }
 
     fn step(&mut self, number: usize, step: &Step) -> Result<(), Stop> {
@@ -238,7 +223,7 @@ impl Play<'_> {
         }
         match step {
             Step::FailSerial(text) => {
-                self.forbidden.push((text.clone(), self.step.1.clone()));
+                self.story.forbid(text, self.step.1.clone());
                 Ok(())
             }
             Step::WriteSerial(text) => {
@@ -247,9 +232,7 @@ impl Play<'_> {
                 typed.map_err(|error| self.failure("the guest to take what is typed".to_owned(), error.to_string()))
             }
             step => {
-                let settled = self.settled();
-                let since = Since { at: self.since, settled: &settled };
-                let awaited = expect::of_step(step, &self.layout, &since)
+                let awaited = expect::of_step(step, &self.layout, &self.story)
                     .map_err(|unknown| anyhow::Error::msg(unknown.message))?;
                 match awaited {
                     Some(mut awaited) => self.expect(&mut *awaited.expectation, awaited.within),
@@ -262,25 +245,23 @@ impl Play<'_> {
     /// Does something to the world. The next step sees what comes from it, and nothing that came before.
     fn act(&mut self, action: action::Action) -> Result<(), Stop> {
         let (before, after, now) = self.stage.act(action)?;
-        self.skip_to(before)?;
-        self.since = now;
-        self.settled = after;
-        Ok(())
+        self.story.acted(before, after, now);
+        self.read()
     }
 
-    /// The lines with what the step before has caused at once.
-    fn settled(&self) -> BTreeMap<Place, Line> {
-        let mut lines = self.lines.clone();
-        let caused = self.settled.saturating_sub(self.position);
-        for event in self.stage.log.events_from(self.position).iter().take(caused) {
-            lines.extend(change_in(event).map(|(place, change)| (place, change.after)));
-        }
-        lines
+    /// Takes what has happened; fails where the console says what it may not say.
+    fn read(&mut self) -> Result<(), Stop> {
+        self.story.read();
+        let Some(Violation { text, span, line }) = self.story.violation() else { return Ok(()) };
+        self.step = ("fail-serial".to_owned(), span);
+        Err(self.failure(format!("no console line with {text:?}"), format!("{line:?}")))
     }
 
     /// Waits until an expectation is met.
     fn expect(&mut self, expectation: &mut dyn Expectation, within: Option<Time>) -> Result<(), Stop> {
-        let limit = within.map(|Time(within)| self.since.saturating_add(within));
+        let stream = expectation.stream();
+        let limit = within.map(|Time(within)| self.story.since.saturating_add(within));
+        let mut position = self.story.begin(stream);
         match expectation.at_once() {
             Outcome::Failed(seen) => return Err(self.failure(expectation.expected(), seen)),
             Outcome::Open => {}
@@ -294,32 +275,27 @@ impl Play<'_> {
             let exit = self.stage.guest.try_status().map_err(anyhow::Error::from)?;
             let end = [expectation.end(), limit].into_iter().flatten().min();
             let now = end.map(|_| self.stage.now()).transpose()?;
-            for event in self.stage.log.events_from(self.position) {
+            self.read()?;
+            while let Some(event) = self.story.events.get(position).cloned() {
                 if limit.is_some_and(|limit| event.at > limit) {
                     return Err(self.too_late(expectation, within));
                 }
-                match expectation.event(&event) {
-                    Outcome::Open => self.take(&event)?,
+                let outcome = expectation.event(position, &event);
+                let next = position.saturating_add(1);
+                match outcome {
+                    Outcome::Open => position = next,
                     Outcome::Met => {
-                        self.take(&event)?;
-                        self.since = event.at;
-                        return Ok(());
+                        self.story.end(stream, next, event.at);
+                        return self.include_effects(next, &event);
                     }
-                    Outcome::MetAt(at) => {
-                        self.since = at;
-                        return Ok(());
-                    }
-                    Outcome::Failed(seen) => {
-                        self.last = event.at;
-                        return Err(self.failure(expectation.expected(), seen));
-                    }
+                    outcome => return self.conclude(expectation, outcome, position),
                 }
             }
             if let (Some(now), Some(end)) = (now, expectation.end())
                 && now > end
             {
                 let outcome = expectation.time_is_up();
-                return self.conclude(expectation, outcome);
+                return self.conclude(expectation, outcome, position);
             }
             if let (Some(now), Some(limit)) = (now, limit)
                 && now > limit
@@ -329,7 +305,7 @@ impl Play<'_> {
             if let Some(status) = exit {
                 match expectation.exit(status) {
                     Outcome::Open => {}
-                    outcome => return self.conclude(expectation, outcome),
+                    outcome => return self.conclude(expectation, outcome, position),
                 }
             }
             if Instant::now() >= self.deadline {
@@ -337,23 +313,34 @@ impl Play<'_> {
                 let seen = format!("{}, and the time-out of {timeout} is over", expectation.seen());
                 return Err(self.failure(expectation.expected(), seen));
             }
-            let _ = self.stage.log.wait_from(self.position, TICK, |_, _| Some(()));
+            self.story.wait(TICK);
         }
     }
 
-    /// Takes what an expectation says in the end.
-    fn conclude(&mut self, expectation: &dyn Expectation, outcome: Outcome) -> Result<(), Stop> {
-        match outcome {
-            Outcome::Failed(seen) => Err(self.failure(expectation.expected(), seen)),
-            Outcome::MetAt(at) => {
-                self.since = at;
-                Ok(())
-            }
-            Outcome::Open | Outcome::Met => {
-                self.since = self.last;
-                Ok(())
-            }
-        }
+    /// Counts what a request has changed as settled: it stands behind the request in the log.
+    fn include_effects(&mut self, next: usize, event: &Event) -> Result<(), Stop> {
+        let Occurrence::Device { chip, activity: Activity::Request { .. } | Activity::Message { .. } } = event.what
+        else {
+            return Ok(());
+        };
+        // The changes are recorded together with the request.
+        self.stage.now()?;
+        self.read()?;
+        let is_effect = |event: &&Event| change_in(event).is_some_and(|(place, _)| place.chip == chip);
+        let effects = self.story.events.iter().skip(next).take_while(is_effect).count();
+        self.story.settle(next.saturating_add(effects));
+        Ok(())
+    }
+
+    /// Takes what an expectation says in the end, with the first event that it did not look at.
+    fn conclude(&mut self, expectation: &dyn Expectation, outcome: Outcome, end: usize) -> Result<(), Stop> {
+        let at = match outcome {
+            Outcome::Failed(seen) => return Err(self.failure(expectation.expected(), seen)),
+            Outcome::MetAt(at) => at,
+            Outcome::Open | Outcome::Met => self.story.events.last().map_or(Duration::ZERO, |event| event.at),
+        };
+        self.story.end(expectation.stream(), end, at);
+        Ok(())
     }
 
     fn too_late(&mut self, expectation: &dyn Expectation, within: Option<Time>) -> Stop {
@@ -362,35 +349,12 @@ impl Play<'_> {
         self.failure(format!("{} within {within}", expectation.expected()), seen)
     }
 
-    /// Moves past events that no step looks at.
-    fn skip_to(&mut self, position: usize) -> Result<(), Stop> {
-        let events = self.stage.log.events_from(self.position);
-        for event in events.iter().take(position.saturating_sub(self.position)) {
-            self.take(event)?;
-        }
-        Ok(())
-    }
-
-    /// Moves past an event.
-    fn take(&mut self, event: &Event) -> Result<(), Stop> {
-        self.position = self.position.saturating_add(1);
-        self.last = event.at;
-        self.lines.extend(change_in(event).map(|(place, change)| (place, change.after)));
-        let Some(line) = console_in(event) else { return Ok(()) };
-        let found = self.forbidden.iter().find(|(text, _)| line.contains(text));
-        if let Some((text, span)) = found.cloned() {
-            self.step = ("fail-serial".to_owned(), span);
-            return Err(self.failure(format!("no console line with {text:?}"), format!("{line:?}")));
-        }
-        Ok(())
-    }
-
     fn failure(&self, expected: String, seen: String) -> Stop {
         let (what, span) = self.step.clone();
         let console = self.stage.guest.output().lines();
         let console = console.get(console.len().saturating_sub(CONSOLE_LINES)..).unwrap_or_default().to_vec();
-        let now = self.stage.now().unwrap_or(self.last).max(self.last);
-        let when = self.since.min(now)..now;
+        let now = self.stage.now().unwrap_or(self.story.since);
+        let when = self.story.since.min(now)..now;
         Stop::Failed(Box::new(Failure { what, span, expected, seen, when, console, waveform: String::new() }))
     }
 }

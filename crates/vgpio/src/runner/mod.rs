@@ -10,6 +10,7 @@ pub mod case;
 mod expect;
 pub mod matrix;
 mod stage;
+mod story;
 
 use std::path::Path;
 use std::sync::Mutex;

@@ -30,6 +30,8 @@ pub(super) struct Stage {
     pub(super) log: Log,
     /// Where the waveform is written.
     pub(super) waveform: PathBuf,
+    /// What QEMU itself has to say.
+    pub(super) messages: PathBuf,
     /// Everything in it goes when this is dropped.
     pub(super) folder: TempDir,
 }
@@ -108,7 +110,9 @@ impl Stage {
         // The path of a socket has to be short, so it is not in the project's folder.
         let folder =
             tempfile::Builder::new().prefix("vgpio").tempdir().context("Cannot make a folder for the sockets")?;
-        let command = command(case, folder.path())?;
+        let mut command = command(case, folder.path())?;
+        let messages = folder.path().join("qemu.log");
+        command.messages = Some(messages.clone());
         let mut world = world(case, layout)?;
         let log = Log::default();
         world.watch(log.clone());
@@ -126,7 +130,7 @@ impl Stage {
         let devices =
             server::start(world, &server::Options { sockets, persistent: true, ..server::Options::default() })?;
         let guest = Guest::start_heard(&command, devices.console())?;
-        Ok(Self { guest, devices, log, waveform, folder })
+        Ok(Self { guest, devices, log, waveform, messages, folder })
     }
 
     /// Does something to the world; before that, the world does all that is due. Returns the position in the log before it

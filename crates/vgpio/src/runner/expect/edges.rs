@@ -6,8 +6,9 @@ use std::time::Duration;
 use virtio_gpio::messages::Level;
 
 use super::span::Span;
-use super::{Expectation, Outcome, edge_in, edge_name, last_of, later};
+use super::{Expectation, Outcome, Stream, edge_in, edge_name, last_of, later};
 use crate::record::log::Event;
+use crate::runner::story::Story;
 use crate::scenario::layout::{Layout, Unknown};
 use crate::scenario::step::{ExpectCount, ExpectEdges, ExpectSilence};
 use crate::scenario::value::Edges;
@@ -48,7 +49,7 @@ impl Expectation for Order {
         format!("{}{quiet}", self.labels.join(", then "))
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
+    fn event(&mut self, _: usize, event: &Event) -> Outcome {
         let Some((place, level)) = edge_in(event) else { return Outcome::Open };
         let Some(label) = self.label(place, level) else { return Outcome::Open };
         let fits = self.edges.get(self.come.len()) == Some(&(place, level));
@@ -78,13 +79,13 @@ pub(super) struct Count {
 }
 
 impl Count {
-    pub(super) fn new(expect: &ExpectCount, layout: &Layout, since: Duration) -> Result<Self, Unknown> {
+    pub(super) fn new(expect: &ExpectCount, layout: &Layout, story: &Story) -> Result<Self, Unknown> {
         let place = layout.line(&expect.line)?;
         Ok(Self {
             place,
             label: layout.label(place),
             edges: expect.edges,
-            span: Span::new(&expect.until, since),
+            span: Span::new(&expect.until, story),
             min: expect.exactly.or(expect.min).unwrap_or(0),
             max: expect.exactly.or(expect.max).unwrap_or(u64::MAX),
             come: 0,
@@ -98,6 +99,10 @@ impl Count {
 }
 
 impl Expectation for Count {
+    fn stream(&self) -> Stream {
+        self.span.stream()
+    }
+
     fn expected(&self) -> String {
         let number = match (self.min, self.max) {
             (min, max) if min == max => format!("{min}"),
@@ -112,8 +117,8 @@ impl Expectation for Count {
         format!("{number} {kind} of {} {}", self.label, self.span.shown())
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
-        if self.span.is_over_at(event) {
+    fn event(&mut self, position: usize, event: &Event) -> Outcome {
+        if self.span.is_over_at(position, event) {
             return self.judge();
         }
         if edge_in(event).is_some_and(|(place, level)| place == self.place && self.edges.includes(level)) {
@@ -153,20 +158,24 @@ pub(super) struct Silence {
 }
 
 impl Silence {
-    pub(super) fn new(expect: &ExpectSilence, layout: &Layout, since: Duration) -> Result<Self, Unknown> {
+    pub(super) fn new(expect: &ExpectSilence, layout: &Layout, story: &Story) -> Result<Self, Unknown> {
         let lines = expect.lines.iter().map(|line| layout.line(line).map(|place| (place, layout.label(place))));
-        Ok(Self { lines: lines.collect::<Result<_, _>>()?, span: Span::new(&expect.until, since), since })
+        Ok(Self { lines: lines.collect::<Result<_, _>>()?, span: Span::new(&expect.until, story), since: story.since })
     }
 }
 
 impl Expectation for Silence {
+    fn stream(&self) -> Stream {
+        self.span.stream()
+    }
+
     fn expected(&self) -> String {
         let names: Vec<_> = self.lines.iter().map(|(_, name)| name.as_str()).collect();
         format!("no edge of {} {}", names.join(", "), self.span.shown())
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
-        if self.span.is_over_at(event) {
+    fn event(&mut self, position: usize, event: &Event) -> Outcome {
+        if self.span.is_over_at(position, event) {
             return self.span.met();
         }
         let Some((place, level)) = edge_in(event) else { return Outcome::Open };

@@ -7,14 +7,14 @@ mod request;
 mod serial;
 mod span;
 
-use std::collections::BTreeMap;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use gpio_model::bank::{Change, Line};
+use gpio_model::bank::Change;
 use gpio_model::observe::Activity;
 use virtio_gpio::messages::{Direction, Level};
 
+use super::story::Story;
 use crate::duration::shown;
 use crate::record::log::{Event, Occurrence};
 use crate::scenario::layout::{Layout, Unknown};
@@ -35,8 +35,30 @@ pub(super) enum Outcome {
     Failed(String),
 }
 
+/// What an expectation is about, and so where it begins to look; see [`super::story`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stream {
+    /// Pins and requests, from where the last step about them stopped.
+    Pins,
+    /// Console lines, in the same manner.
+    Console,
+    /// Pins, up to a console line.
+    Both,
+    /// Pins, from where the step before ended.
+    Now,
+    /// Pins, from what the step before has caused at once.
+    Settled,
+    /// Neither: the marks of both stay where they are.
+    Neither,
+}
+
 /// Something that is expected.
 pub(super) trait Expectation {
+    /// What it is about.
+    fn stream(&self) -> Stream {
+        Stream::Pins
+    }
+
     /// What is expected, for a reader.
     fn expected(&self) -> String;
 
@@ -45,8 +67,8 @@ pub(super) trait Expectation {
         Outcome::Open
     }
 
-    /// Takes the next event.
-    fn event(&mut self, event: &Event) -> Outcome;
+    /// Takes the next event, with its position in the log.
+    fn event(&mut self, position: usize, event: &Event) -> Outcome;
 
     /// Until when it waits by itself, if time alone can decide it.
     fn end(&self) -> Option<Duration> {
@@ -67,15 +89,6 @@ pub(super) trait Expectation {
     fn seen(&self) -> String;
 }
 
-/// Where a step begins to look.
-#[derive(Debug)]
-pub(super) struct Since<'a> {
-    /// The time.
-    pub(super) at: Duration,
-    /// What is known of each line by then; with the changes that the step before has made at once.
-    pub(super) settled: &'a BTreeMap<Place, Line>,
-}
-
 /// What a step waits for.
 pub(super) struct Awaited {
     pub(super) expectation: Box<dyn Expectation>,
@@ -84,15 +97,15 @@ pub(super) struct Awaited {
 }
 
 /// What a step waits for; `None` for one that waits for nothing.
-pub(super) fn of_step(step: &Step, layout: &Layout, since: &Since<'_>) -> Result<Option<Awaited>, Unknown> {
+pub(super) fn of_step(step: &Step, layout: &Layout, story: &Story) -> Result<Option<Awaited>, Unknown> {
     let (expectation, within): (Box<dyn Expectation>, _) = match step {
-        Step::Delay(time) => (Box::new(span::Delay::new(*time, since.at)), None),
+        Step::Delay(time) => (Box::new(span::Delay::new(*time, story.since)), None),
         Step::WaitSerial(wait) => (Box::new(serial::Wait::new(&wait.text)), wait.within),
         Step::ExpectSerial(expect) => (Box::new(serial::Next::new(expect)), expect.within),
-        Step::ExpectPin(pin) => (Box::new(pin::Pin::new(pin, layout, since)?), pin.within),
-        Step::ExpectEdges(edges) => (Box::new(edges::Order::new(edges, layout, since.at)?), edges.within),
-        Step::ExpectCount(count) => (Box::new(edges::Count::new(count, layout, since.at)?), None),
-        Step::ExpectSilence(silence) => (Box::new(edges::Silence::new(silence, layout, since.at)?), None),
+        Step::ExpectPin(pin) => (Box::new(pin::Pin::new(pin, layout, story)?), pin.within),
+        Step::ExpectEdges(edges) => (Box::new(edges::Order::new(edges, layout, story.since)?), edges.within),
+        Step::ExpectCount(count) => (Box::new(edges::Count::new(count, layout, story)?), None),
+        Step::ExpectSilence(silence) => (Box::new(edges::Silence::new(silence, layout, story)?), None),
         Step::ExpectFrequency(frequency) => (Box::new(rate::Frequency::new(frequency, layout)?), None),
         Step::ExpectDuty(duty) => (Box::new(rate::Duty::new(duty, layout)?), None),
         Step::ExpectRequest(filter) => (Box::new(request::Asking::new(filter, layout)?), None),

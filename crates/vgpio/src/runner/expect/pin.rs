@@ -5,8 +5,9 @@ use std::process::ExitStatus;
 use gpio_model::bank::Line;
 use virtio_gpio::messages::{Direction, Level};
 
-use super::{Expectation, Outcome, Since, change_in, direction_name};
+use super::{Expectation, Outcome, Stream, change_in, direction_name};
 use crate::record::log::Event;
+use crate::runner::story::Story;
 use crate::scenario::layout::{Layout, Unknown};
 use crate::scenario::step::ExpectPin;
 use crate::world::Place;
@@ -24,9 +25,9 @@ pub(super) struct Pin {
 }
 
 impl Pin {
-    pub(super) fn new(expect: &ExpectPin, layout: &Layout, since: &Since<'_>) -> Result<Self, Unknown> {
+    pub(super) fn new(expect: &ExpectPin, layout: &Layout, story: &Story) -> Result<Self, Unknown> {
         let place = layout.line(&expect.line)?;
-        let line = since.settled.get(&place).copied().unwrap_or(Line::IDLE);
+        let line = story.line(place);
         let (level, direction) = (expect.value.0, expect.direction.map(Into::into));
         Ok(Self { place, label: layout.label(place), level, direction, line, now: expect.within.is_none() })
     }
@@ -37,6 +38,10 @@ impl Pin {
 }
 
 impl Expectation for Pin {
+    fn stream(&self) -> Stream {
+        Stream::Settled
+    }
+
     fn expected(&self) -> String {
         let direction = self.direction.map(|direction| format!(" and {}", direction_name(direction)));
         format!("{} to be {}{}", self.label, self.level, direction.unwrap_or_default())
@@ -50,7 +55,7 @@ impl Expectation for Pin {
         }
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
+    fn event(&mut self, _: usize, event: &Event) -> Outcome {
         if let Some((place, change)) = change_in(event)
             && place == self.place
         {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use virtio_gpio::messages::Level;
 
-use super::{Expectation, Outcome, edge_in};
+use super::{Expectation, Outcome, Stream, edge_in};
 use crate::duration::shown;
 use crate::record::log::Event;
 use crate::scenario::layout::{Layout, Unknown};
@@ -78,12 +78,16 @@ impl Frequency {
 }
 
 impl Expectation for Frequency {
+    fn stream(&self) -> Stream {
+        Stream::Now
+    }
+
     fn expected(&self) -> String {
         let (hz, percent) = (self.hz, self.tolerance * 100.0);
         format!("{} at {hz} Hz, {percent}% more or less, over {} periods", self.periods.label, self.periods.wanted)
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
+    fn event(&mut self, _: usize, event: &Event) -> Outcome {
         if !self.periods.take(event) {
             return Outcome::Open;
         }
@@ -115,13 +119,17 @@ impl Duty {
 }
 
 impl Expectation for Duty {
+    fn stream(&self) -> Stream {
+        Stream::Now
+    }
+
     fn expected(&self) -> String {
         let (duty, percent) = (self.share * 100.0, self.tolerance * 100.0);
         let Periods { label, wanted, .. } = &self.periods;
         format!("{label} high for {duty}% of the time, {percent}% more or less, over {wanted} periods")
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
+    fn event(&mut self, _: usize, event: &Event) -> Outcome {
         if !self.periods.take(event) {
             return Outcome::Open;
         }

@@ -33,7 +33,7 @@ impl Expectation for Asking {
         self.expected.clone()
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
+    fn event(&mut self, _: usize, event: &Event) -> Outcome {
         let Occurrence::Device { chip, activity } = &event.what else { return Outcome::Open };
         let Some(asked) = Asked::of(activity) else { return Outcome::Open };
         if self.chip.is_none_or(|only| only == *chip) && self.requests.include(asked) {

@@ -1,6 +1,6 @@
 //! Console lines.
 
-use super::{Expectation, Outcome, console_in};
+use super::{Expectation, Outcome, Stream, console_in};
 use crate::record::log::Event;
 use crate::scenario::step::ExpectSerial;
 
@@ -18,11 +18,15 @@ impl Wait {
 }
 
 impl Expectation for Wait {
+    fn stream(&self) -> Stream {
+        Stream::Console
+    }
+
     fn expected(&self) -> String {
         format!("a console line with {:?}", self.text)
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
+    fn event(&mut self, _: usize, event: &Event) -> Outcome {
         let Some(line) = console_in(event) else { return Outcome::Open };
         self.lines = self.lines.saturating_add(1);
         if line.contains(&self.text) { Outcome::Met } else { Outcome::Open }
@@ -30,9 +34,9 @@ impl Expectation for Wait {
 
     fn seen(&self) -> String {
         match self.lines {
-            0 => "no console line after the step before".to_owned(),
-            1 => "one console line after the step before, without it".to_owned(),
-            lines => format!("{lines} console lines after the step before, none with it"),
+            0 => "no console line".to_owned(),
+            1 => "one console line, without it".to_owned(),
+            lines => format!("{lines} console lines, none with it"),
         }
     }
 }
@@ -52,6 +56,10 @@ impl Next {
 }
 
 impl Expectation for Next {
+    fn stream(&self) -> Stream {
+        Stream::Console
+    }
+
     fn expected(&self) -> String {
         let texts: Vec<_> = self.lines.iter().map(|text| format!("{text:?}")).collect();
         let lines = match &self.among {
@@ -61,7 +69,7 @@ impl Expectation for Next {
         format!("{lines} to have: {}", texts.join(", then "))
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
+    fn event(&mut self, _: usize, event: &Event) -> Outcome {
         let Some(line) = console_in(event) else { return Outcome::Open };
         if self.among.as_ref().is_some_and(|among| !line.contains(among)) {
             return Outcome::Open;

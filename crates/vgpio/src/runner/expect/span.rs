@@ -3,9 +3,10 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use super::{Expectation, Outcome, console_in};
+use super::{Expectation, Outcome, Stream, console_in};
 use crate::duration::shown;
 use crate::record::log::Event;
+use crate::runner::story::Story;
 use crate::scenario::step::Until;
 use crate::scenario::value::Time;
 
@@ -14,15 +15,17 @@ use crate::scenario::value::Time;
 pub(super) struct Span {
     until: Until,
     end: Option<Duration>,
+    /// The first event that can be a console line that ends it.
+    console: usize,
 }
 
 impl Span {
-    pub(super) fn new(until: &Until, since: Duration) -> Self {
+    pub(super) fn new(until: &Until, story: &Story) -> Self {
         let end = match until {
-            Until::Time(Time(time)) => Some(since.saturating_add(*time)),
+            Until::Time(Time(time)) => Some(story.since.saturating_add(*time)),
             Until::Serial(_) | Until::Exit => None,
         };
-        Self { until: until.clone(), end }
+        Self { until: until.clone(), end, console: story.console() }
     }
 
     /// When it ends, if time alone decides that.
@@ -30,11 +33,22 @@ impl Span {
         self.end
     }
 
+    /// Where the pins are looked at from.
+    pub(super) fn stream(&self) -> Stream {
+        match &self.until {
+            Until::Time(_) => Stream::Now,
+            Until::Serial(_) => Stream::Both,
+            Until::Exit => Stream::Pins,
+        }
+    }
+
     /// Whether an event lies behind the end, or is the end itself.
-    pub(super) fn is_over_at(&self, event: &Event) -> bool {
+    pub(super) fn is_over_at(&self, position: usize, event: &Event) -> bool {
         match &self.until {
             Until::Time(_) => self.end.is_some_and(|end| event.at > end),
-            Until::Serial(text) => console_in(event).is_some_and(|line| line.contains(text)),
+            Until::Serial(text) => {
+                position >= self.console && console_in(event).is_some_and(|line| line.contains(text))
+            }
             Until::Exit => false,
         }
     }
@@ -73,11 +87,15 @@ impl Delay {
 }
 
 impl Expectation for Delay {
+    fn stream(&self) -> Stream {
+        Stream::Neither
+    }
+
     fn expected(&self) -> String {
         format!("{} to pass", shown(self.time))
     }
 
-    fn event(&mut self, event: &Event) -> Outcome {
+    fn event(&mut self, _: usize, event: &Event) -> Outcome {
         if event.at > self.end { Outcome::MetAt(self.end) } else { Outcome::Open }
     }
 
@@ -111,11 +129,15 @@ impl End {
 }
 
 impl Expectation for End {
+    fn stream(&self) -> Stream {
+        Stream::Neither
+    }
+
     fn expected(&self) -> String {
         format!("the guest to end with the exit status {}", self.code)
     }
 
-    fn event(&mut self, _: &Event) -> Outcome {
+    fn event(&mut self, _: usize, _: &Event) -> Outcome {
         Outcome::Open
     }
 
