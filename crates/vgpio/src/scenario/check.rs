@@ -15,13 +15,15 @@ use crate::request::{Kind, Requests};
 
 /// Everything that is wrong.
 pub fn check(scenario: &Scenario) -> Vec<Problem> {
-    let layout = match Layout::new(scenario) {
-        Ok(layout) => layout,
-        Err(error) => return vec![Problem { message: error.to_string(), span: None, help: None }],
-    };
-    let mut check = Check { scenario, layout, problems: Vec::new() };
+    let mut check = Check { scenario, layout: Layout::default(), problems: Vec::new() };
     check.head();
     check.chips();
+    match Layout::new(scenario) {
+        Ok(layout) => check.layout = layout,
+        // Without lines every step would be wrong.
+        Err(_) if !check.problems.is_empty() => return check.problems,
+        Err(error) => return vec![Problem { message: error.to_string(), span: None, help: None }],
+    }
     for wire in &scenario.wires {
         check.line(&wire.from);
         check.line(&wire.to);

@@ -6,7 +6,7 @@ use crate::chip::{Chip, ChipError};
 use crate::world::{Place, World};
 
 /// The chips of a scenario and the names of their lines.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Layout(World);
 
 /// A name that stands for nothing.

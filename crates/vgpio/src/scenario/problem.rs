@@ -37,11 +37,22 @@ impl Problem {
 
 /// Puts the reader's words into ours, with a near miss where it lists what there is.
 fn explain(message: &str) -> (String, Option<String>) {
+    // Steps and faults are tables with one key.
+    if message.starts_with("wanted exactly 1 element") || message.contains("unit variant, expected ") {
+        let help = "it is a table with one key and its value, such as { delay = \"20ms\" }";
+        return ("a name and its value are expected here".to_owned(), Some(help.to_owned()));
+    }
     let Some((what, expected)) = message.split_once(", expected ") else {
         return match message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
             Some(field) => (format!("{field:?} is missing"), Some(format!("add {field} = …"))),
             None => (message.trim_end().to_owned(), None),
         };
+    };
+    let expected = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "i32" | "u32" | "u64" => "a whole number",
+        other => other,
     };
     let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     let unknown =
@@ -49,7 +60,8 @@ fn explain(message: &str) -> (String, Option<String>) {
     let (words, known) = (quoted(what), quoted(expected));
     let (Some(kind), [word]) = (unknown, words.as_slice()) else {
         let what = what.trim_end_matches('.');
-        return match what.strip_prefix("invalid type: ") {
+        let found = what.strip_prefix("invalid type: ").or_else(|| what.strip_prefix("invalid value: "));
+        return match found {
             Some(found) => (format!("found {}, expected {expected}", found.replace('`', "")), None),
             None => (message.to_owned(), None),
         };

@@ -141,7 +141,7 @@ fn examples_in_the_docs_are_scenarios() {
     for (number, block) in text.split("```toml\n").skip(1).enumerate() {
         let example = block.split("```").next().unwrap();
         // Steps alone are examples of steps.
-        let steps = format!("exit = 0\nchips = [{{ lines = [\"led0\", \"led1\", \"button0\", \"loop0\"] }}]\n");
+        let steps = "exit = 0\nchips = [{ lines = [\"led0\", \"led1\", \"button0\", \"loop0\"] }]\n";
         let text = if example.contains("steps = [") {
             whole += 1;
             example.to_owned()
