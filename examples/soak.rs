@@ -356,7 +356,10 @@ impl Soak {
                 converted("input to output", input.into_output(level), Pin::Output, |pin| Pin::Input(pin, kind))
             }
             14 => (Pin::Free, "release", input.release()),
-            _ => (Pin::Free, "drop", Ok(drop(input))),
+            _ => {
+                drop(input);
+                (Pin::Free, "drop", Ok(()))
+            }
         }
     }
 
@@ -400,7 +403,10 @@ impl Soak {
                 Pin::Output,
             ),
             28..30 => (Pin::Free, "release", output.release()),
-            30 => (Pin::Free, "drop", Ok(drop(output))),
+            30 => {
+                drop(output);
+                (Pin::Free, "drop", Ok(()))
+            }
             _ => {
                 let result = output.start_set(level);
                 let result = result.and_then(Pending::wait);
