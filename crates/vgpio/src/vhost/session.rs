@@ -68,7 +68,8 @@ impl Session {
         let mut frontend = lock(&self.frontend);
         self.queues.deliver(&mut frontend, chip);
         let Frontend { memory, rings, .. } = &mut *frontend;
-        for ring in rings {
+        // Events before answers: whoever asked for a level sees the events that came before it.
+        for ring in rings.iter_mut().rev() {
             ring.announce(memory);
         }
     }

@@ -223,7 +223,10 @@ impl<P: Platform> Core<'_, P> {
             record.last = Some(level);
         }
         match read {
-            Some(read) if read != level && events > 0 => self.ask_level(line_slot, now),
+            // An event that is here already may be what explains it: the queues have no order between them.
+            Some(read) if read != level && (events > 0 || self.dialect.has_event(bus!(self))) => {
+                self.ask_level(line_slot, now);
+            }
             Some(read) => self.settle(line_slot, read, after_reset, now),
             None => (),
         }
