@@ -97,7 +97,7 @@ pub(crate) fn check(name: &str, steps: &str) -> anyhow::Result<()> {
         // What was typed is echoed when the guest comes to it.
         (r"(?m)^    \| (.*\r)?> .*\n", ""),
         // How far the guest has come, and what it says of a machine that is slow, differ from run to run.
-        (r"(?m)^    \| .*(odd device|gpio0:[01] [a-z0-9]+ (input|output|none)).*\n", ""),
+        (r"(?m)^    \| .*(odd device|shell: ready|gpio0:[01] [a-z0-9]+ (input|output|none)).*\n", ""),
         (
             r"seen:      (no console line|one console line, without it|[0-9]+ console lines, none with it)",
             "seen:      LINES",
