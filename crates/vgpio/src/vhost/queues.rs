@@ -184,7 +184,7 @@ fn push_answer(ring: &mut Ring, memory: &GuestMemoryMmap, head: u16, written: us
 fn deliver_message<O: Observer>(frontend: &mut Frontend, device: &mut draft::Device<O>) -> bool {
     let Frontend { memory, rings: [receive, _], .. } = frontend;
     let Some(message) = device.next_message() else { return false };
-    let Some(chain) = receive.pop(memory) else {
+    let Some(chain) = receive.pop_listening(memory) else {
         device.no_receive_buffer();
         return device.next_message().is_none();
     };

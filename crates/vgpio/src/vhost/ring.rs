@@ -170,18 +170,23 @@ impl Ring {
         self.queue.next_avail() == 0 && used.unwrap_or(0) == 0
     }
 
-    /// Takes the next chain that the driver made available. While there are some, it need not tell of more.
+    /// Takes the next chain that the driver made available. The driver need not tell of more, until it is asked to again.
     pub(crate) fn pop<'m>(&mut self, memory: &'m GuestMemoryMmap) -> Option<Chain<'m>> {
+        let chain = self.pop_listening(memory);
+        if chain.is_some() {
+            self.hush(memory);
+        }
+        chain
+    }
+
+    /// The same, without a word about further chains: for a queue that is not looked at again and again.
+    pub(crate) fn pop_listening<'m>(&mut self, memory: &'m GuestMemoryMmap) -> Option<Chain<'m>> {
         if !self.is_running() {
             return None;
         }
         let longest = self.queue.size().into();
         match self.queue.iter(memory) {
-            Ok(mut chains) => {
-                let descriptors = chains.next()?;
-                self.hush(memory);
-                Some(Chain { descriptors, longest })
-            }
+            Ok(mut chains) => chains.next().map(|descriptors| Chain { descriptors, longest }),
             Err(error) => {
                 self.ignore(format_args!("The driver broke its available ring ({error})"));
                 None
@@ -231,10 +236,10 @@ impl Ring {
         }
     }
 
-    /// Moves the used index, whatever there is behind it.
+    /// Moves the used index, whatever there is behind it. The driver may see where it was before.
     pub(crate) fn move_used_index(&mut self, memory: &GuestMemoryMmap, by: u16) {
+        self.publish(memory);
         self.queue.set_next_used(self.queue.next_used().wrapping_add(by));
-        self.unpublished = false;
         self.unannounced |= self.write_used_index(memory);
     }
 

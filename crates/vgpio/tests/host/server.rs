@@ -339,6 +339,8 @@ fn draft_replies_wait_for_a_receive_buffer() {
     bench.server.with(|world, now| world.drive(now, line(2), Some(Level::High)).unwrap()).unwrap();
     assert_eq!(receive.used(), (4, 8));
     assert_eq!(receive.read(4), [0x11, 0, 2, 0, 1, 0, 0, 0], "a level without a question");
+    bench.server.settle().unwrap();
+    assert!(!receive.need_not_tell(), "the next buffer may be waited for");
 }
 
 #[test]
