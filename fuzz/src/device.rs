@@ -29,8 +29,11 @@ const F_VERSION_1: u64 = 1 << 32;
 /// Accesses to registers, and waits, that one call of the driver may take. Giving a device up, which takes half a minute,
 /// takes less than a tenth of it.
 const WORK_LIMIT: u32 = 50_000;
-/// What a wait costs at least.
+/// What a look at the device, or a wait, costs at least; and what it costs once a call has done so much work. A device may
+/// keep the driver busy until its deadline; that deadline comes sooner then.
 const LOOK: u64 = 1_000;
+const SLOW_LOOK: u64 = 1_000_000;
+const MUCH_WORK: u32 = 1_000;
 
 /// The types of a hostile device, for the driver.
 #[derive(Debug)]
@@ -579,20 +582,29 @@ impl Transport for Registers {
 #[derive(Debug)]
 pub struct DeviceClock(Device);
 
+impl DeviceClock {
+    /// Lets the device do something, and time pass: not much beyond a deadline.
+    fn look(&self, deadline: u64) {
+        let mut state = self.0.state();
+        let cost = if state.work < MUCH_WORK { LOOK } else { SLOW_LOOK };
+        state.now += cost.min(deadline.saturating_sub(state.now)).max(LOOK);
+        state.occasion();
+        state.work_by_itself();
+    }
+}
+
 impl Clock for DeviceClock {
     fn now(&self) -> Instant {
         Instant::from_nanos(self.0.now())
     }
 
     fn relax(&self) {
-        let mut state = self.0.state();
-        state.now += LOOK;
-        state.occasion();
-        state.work_by_itself();
+        // Callers do so for microseconds.
+        self.look(0);
     }
 
     fn wait(&self, deadline: Instant, idle: &dyn Fn() -> bool) {
-        self.relax();
+        self.look(deadline.as_nanos());
         if !idle() {
             return;
         }

@@ -156,7 +156,10 @@ pub fn run(data: &[u8]) {
     device.check_guards();
     application.pendings.clear();
     device.turn_healthy();
-    application.see_it_through();
+    // A device that was taken for one of the other protocol behaves as little as before.
+    if chip.protocol() == input.kind.protocol() {
+        application.see_it_through();
+    }
     drop(application);
     bounded(&device, Duration::from_secs(2), || drop(chip));
     assert!(device.memory_released(), "a device that confirms its reset gives the memory back");
