@@ -332,6 +332,40 @@ fn e6_a_pair_returned_without_an_interrupt_is_queued_again() {
     });
 }
 
+/// A line whose buffer came back empty again and again is armed after a pause. When that is over and the line waits for
+/// something else, the end of the pause is no deadline: the application would be kept busy by it.
+#[test]
+fn a_pause_that_is_over_is_no_deadline() {
+    for released in [true, false] {
+        let machine = ratified();
+        let plan = Plan { requests: 1, events: 1, ..Plan::default() };
+        with_plan(&machine, &plan, |chip| {
+            let pin = watched(chip, 0, BothEdges);
+            machine.tamper_every(1, Some(Tamper::Bytes(vec![0])));
+            for level in [High, Low, High, Low] {
+                drive(&machine, chip, 0, level);
+            }
+            let pause = chip.next_deadline().expect("the device is slowed down");
+            let mut pin = Some(pin);
+            let _other;
+            if released {
+                // Two messages end the use of the line; the second one has to wait for the first one's slot.
+                machine.stall(ms(100_000));
+                pin = None;
+            } else {
+                // There is no room for another event.
+                machine.tamper_every(1, None);
+                _other = watched(chip, 1, RisingEdge);
+                drive(&machine, chip, 1, High);
+            }
+            machine.pass(pause.since(machine.now()) + ms(1));
+            chip.poll();
+            assert!(chip.next_deadline().is_none_or(|due| due > machine.now()), "released: {released}");
+            drop(pin);
+        });
+    }
+}
+
 /// Interrupts are taken while the application waits for something else.
 #[test]
 fn edges_are_found_by_the_interrupt_handler_during_a_request() {

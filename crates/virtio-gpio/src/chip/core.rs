@@ -286,10 +286,7 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// When [`poll`](Self::poll) has something to do without the device doing anything.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let pauses = self.lines.owing().filter_map(|slot| match slot.rearm {
-            Rearm::At(at) => Some(at),
-            Rearm::Soon | Rearm::No => None,
-        });
+        let pauses = self.lines.owing().filter_map(LineSlot::pause_ends);
         pauses.chain(self.requests.next_due()).chain(self.health.next_deadline()).min()
     }
 

@@ -156,10 +156,12 @@ impl<P: Platform> Core<'_, P> {
         };
         let armed =
             due && self.events.room() > 0 && (record.armed || self.dialect.arm(bus!(self), line_slot, record.line));
-        if armed && let Some(record) = self.lines.get_mut(line_slot) {
-            record.armed = true;
-            record.rearm = Rearm::No;
-        } else {
+        if let Some(record) = self.lines.get_mut(line_slot).filter(|_| due) {
+            record.armed |= armed;
+            // A pause that is over is no deadline any more: what is missing now is room.
+            record.rearm = if armed { Rearm::No } else { Rearm::Soon };
+        }
+        if !armed {
             self.lines.owes(line_slot);
         }
     }

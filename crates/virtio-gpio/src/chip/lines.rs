@@ -187,6 +187,14 @@ impl LineSlot {
         self.in_use() && self.interrupt != InterruptType::None
     }
 
+    /// When it is armed again by itself, if it is waiting for just that.
+    pub(crate) fn pause_ends(&self) -> Option<Instant> {
+        match self.rearm {
+            Rearm::At(at) if self.watched() && self.enabled => Some(at),
+            Rearm::At(_) | Rearm::Soon | Rearm::No => None,
+        }
+    }
+
     /// Notes a level of a line that is not watched. It may be watched next: this is what its first edge will lead away
     /// from.
     pub(crate) fn note_level(&mut self, level: Level) {
