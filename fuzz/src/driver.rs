@@ -213,7 +213,6 @@ impl<'c, 's> Application<'c, 's> {
 
     fn step(&mut self, step: &Step) {
         let chip = self.chip;
-        let pin = |pin: u8| usize::from(pin).checked_rem(self.pins.len()).unwrap_or(0);
         match *step {
             Step::Take { line } => {
                 if let Ok(line) = self.waits(1, || chip.line(LineId(line.into()))) {
@@ -246,15 +245,15 @@ impl<'c, 's> Application<'c, 's> {
                 });
                 self.pins.push(pin);
             }
-            Step::Set { pin: number, high } => {
-                let number = pin(number);
-                if let Some(Pin::Output(mut output)) = self.take_pin(number.to_le_bytes()[0]) {
+            Step::Set { pin, high } => {
+                let Some(mut pin) = self.take_pin(pin) else { return };
+                if let Pin::Output(output) = &mut pin {
                     let result = self.waits(1, || output.set(high.into()));
                     if result.is_ok() {
                         assert_eq!(output.level_set(), Some(high.into()));
                     }
-                    self.pins.push(Pin::Output(output));
                 }
+                self.pins.push(pin);
             }
             _ => self.other_step(step),
         }
