@@ -366,6 +366,30 @@ fn a_pause_that_is_over_is_no_deadline() {
     }
 }
 
+/// The same for a pause that a reset overtakes, and for a device that is given up then.
+#[test]
+fn a_pause_that_a_reset_has_overtaken_is_no_deadline() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let _pin = watched(chip, 0, BothEdges);
+        machine.tamper_every(1, Some(Tamper::Bytes(vec![0])));
+        for level in [High, Low, High, Low] {
+            drive(&machine, chip, 0, level);
+        }
+        let pause = chip.next_deadline().expect("the device is slowed down");
+        machine.set_reset_time(None);
+        machine.need_reset();
+        machine.pump(chip);
+        machine.pass(pause.since(machine.now()) + ms(1));
+        chip.poll();
+        assert!(chip.next_deadline().is_some_and(|due| due > machine.now()), "the reset is looked at now and then");
+        machine.advance(chip, ms(60_000));
+        assert!(chip.has_failed());
+        assert_eq!(chip.next_deadline(), None);
+        machine.set_reset_time(Some(ms(0)));
+    });
+}
+
 /// Interrupts are taken while the application waits for something else.
 #[test]
 fn edges_are_found_by_the_interrupt_handler_during_a_request() {

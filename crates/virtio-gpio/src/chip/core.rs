@@ -286,7 +286,9 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// When [`poll`](Self::poll) has something to do without the device doing anything.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let pauses = self.lines.owing().filter_map(LineSlot::pause_ends);
+        // While the device is being reset, or was given up, nothing is armed.
+        let lines = self.health.has_live_device().then(|| self.lines.owing());
+        let pauses = lines.into_iter().flatten().filter_map(LineSlot::pause_ends);
         pauses.chain(self.requests.next_due()).chain(self.health.next_deadline()).min()
     }
 
