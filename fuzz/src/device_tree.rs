@@ -206,7 +206,8 @@ pub fn run(data: &[u8]) {
         first.resize(1 << 16, 0);
         second.resize(1 << 16, 0);
         let Some(copy) = copy_tree(&blob, first) else { return };
-        assert!(copy.len() <= blob.len() + 32, "the copy has {} bytes, the tree {}", copy.len(), blob.len());
+        // The blocks of a blob may overlap. Those of the copy do not.
+        assert!(copy.len() <= 3 * blob.len() + 40, "the copy has {} bytes, the tree {}", copy.len(), blob.len());
         assert_eq!(copy_tree(copy, second), Some(copy), "a copy of a copy is the same");
         read_tree(copy, hart);
     });
