@@ -18,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     };
     let mut browser = Browser::open(url, size, dark)?;
     browser.expect("live && present() > Number(document.getElementById('window').value)")?;
-    browser.expect("document.querySelector('.led[data-level=\"1\"]') !== null")?;
+    browser.expect("document.querySelector('.led:not([hidden])[data-level=\"1\"]') !== null")?;
     let picture = data_encoding::BASE64.decode(browser.picture()?.as_bytes()).context("No picture")?;
     fs::write(file, picture).with_context(|| format!("Cannot write {file}"))
 }

@@ -10,8 +10,7 @@ use signal_hook::consts::TERM_SIGNALS;
 use signal_hook::iterator::Signals;
 
 use super::arguments::{WorldArguments, record_waveform};
-use vgpio::control::socket::ControlSocket;
-use vgpio::control::switchboard::Switchboard;
+use super::ways::WayArguments;
 use vgpio::duration;
 use vgpio::server::{self, Options};
 
@@ -25,9 +24,8 @@ pub(crate) struct DeviceArguments {
     /// Record a waveform
     #[arg(long, value_name = "FILE")]
     vcd: Option<PathBuf>,
-    /// Let other programs control the simulation through a socket, see docs/control.md
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
+    #[command(flatten)]
+    ways: WayArguments,
     /// Serve again when the front end has gone
     #[arg(long)]
     persistent: bool,
@@ -47,14 +45,11 @@ pub(crate) fn device(arguments: DeviceArguments) -> anyhow::Result<ExitCode> {
     let options = Options { sockets: vec![socket_path], persistent, poll };
     let server = server::start(world, &options)?;
     let stopper = server.stopper();
-    let control = match &arguments.control {
-        None => None,
-        Some(path) => {
-            let stopper = stopper.clone();
-            let board = Switchboard::install(&server, None, move || stopper.stop())?;
-            Some(ControlSocket::listen(board, path)?)
-        }
+    let quit = {
+        let stopper = stopper.clone();
+        move || stopper.stop()
     };
+    let ways = arguments.ways.open(&server, None, quit)?;
     std::thread::Builder::new()
         .name("vgpio-signals".to_owned())
         .spawn(move || {
@@ -64,6 +59,6 @@ pub(crate) fn device(arguments: DeviceArguments) -> anyhow::Result<ExitCode> {
         })
         .context("Cannot start a thread")?;
     server.wait();
-    drop(control);
+    drop(ways);
     Ok(ExitCode::SUCCESS)
 }

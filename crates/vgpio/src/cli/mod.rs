@@ -12,3 +12,4 @@ mod surroundings;
 mod terminal;
 pub(crate) mod test;
 pub(crate) mod wave;
+mod ways;

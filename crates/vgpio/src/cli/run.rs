@@ -14,17 +14,14 @@ use signal_hook::iterator::Signals;
 use super::arguments::{Protocol, WorldArguments, from_here, record_waveform};
 use super::surroundings::{Periodic, WireArgument};
 use super::terminal::{self, Terminal};
+use super::ways::WayArguments;
 use vgpio::control::keyboard::Keyboard;
-use vgpio::control::socket::ControlSocket;
-use vgpio::control::switchboard::Switchboard;
 use vgpio::qemu::board::{Board, project};
 use vgpio::qemu::command::{Console, Presentation, QemuCommand, quoted};
 use vgpio::qemu::guest::Guest;
 use vgpio::qemu::program::Program;
 use vgpio::record::tally::Tally;
 use vgpio::server::{self, Options};
-#[cfg(feature = "web")]
-use vgpio::web::WebPage;
 
 /// How long a guest that was told to end by itself may take longer.
 const GRACE: Duration = Duration::from_secs(15);
@@ -66,13 +63,8 @@ pub(crate) struct RunArguments {
     /// Where the waveform goes [default: target/vgpio/BOARD.vcd]
     #[arg(long, value_name = "FILE")]
     vcd: Option<PathBuf>,
-    /// Let other programs control the simulation through a socket, see docs/control.md
-    #[arg(long, value_name = "PATH")]
-    control: Option<PathBuf>,
-    /// Show a page with LEDs, switches and waveforms to browsers on this machine [default port: any free one]
-    #[cfg(feature = "web")]
-    #[arg(long, value_name = "PORT", num_args = 0..=1, default_missing_value = "0")]
-    web: Option<u16>,
+    #[command(flatten)]
+    ways: WayArguments,
     /// Show the commands that do the same by hand, and do nothing
     #[arg(long)]
     print_command: bool,
@@ -129,14 +121,7 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
         // An error says that the end has come already.
         move || _ = signals.send(SIGTERM)
     };
-    let board = Switchboard::install(&server, Some(keyboard.clone()), quit)?;
-    let control = arguments.control.as_deref().map(|path| ControlSocket::listen(board.clone(), path)).transpose()?;
-    #[cfg(feature = "web")]
-    let page = arguments.web.map(|port| WebPage::listen(board, port)).transpose()?;
-    #[cfg(feature = "web")]
-    if let Some(page) = &page {
-        eprintln!("vgpio: the page is at {}", page.url());
-    }
+    let ways = arguments.ways.open(&server, Some(keyboard.clone()), quit)?;
     let mut command = command.device(&socket, presentation);
     command.console = Console::Relay;
     let mut guest = Guest::start_heard(&command, server.console())?;
@@ -149,9 +134,7 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
     guest.end();
     let connected = server.was_connected();
     server.stop();
-    drop(control);
-    #[cfg(feature = "web")]
-    drop(page);
+    drop(ways);
     eprintln!("vgpio: {}", summary(&vcd, &names, &tally));
     Ok(judge(end, connected))
 }
