@@ -36,7 +36,8 @@
 //!
 //! With a simulated device in the place of a real one:
 //!
-//! ```
+#![cfg_attr(virtio_gpio_model, doc = "```")]
+#![cfg_attr(not(virtio_gpio_model), doc = "```ignore")]
 //! use gpio_loopback::{Loopback, Machine, Settings};
 //! use gpio_model::{bank::Bank, ratified};
 //! use virtio_gpio::fence::CoherentFence;
@@ -88,10 +89,23 @@
 //!
 //! # Contexts
 //!
-//! Every function takes `&self` or a pin of its own, and may be called from main code and from interrupt handlers. The
-//! state is behind a critical section, in which nothing waits: it lasts for one step, at most as many completions as
-//! both queues can hold. Functions that wait do so outside of it, by [`clock::Clock::wait`]; handlers better use those
-//! that do not: [`Chip::handle_interrupt`], [`Chip::next_event`], [`Output::start_set`].
+//! Every function takes `&self` or a pin of its own, and may be called from main code and from interrupt handlers, on any
+//! processor for which the program's `critical-section` is one. The state is behind that critical section, in which nothing
+//! waits. Functions that wait do so outside of it, by [`clock::Clock::wait`]: a handler that calls one waits as well, and has
+//! better use for those that do not.
+//!
+//! | call | waits | from an interrupt handler |
+//! | --- | --- | --- |
+//! | [`Identified::new`], [`Chip::new`], dropping a [`Chip`] | yes | no: once, at the start and at the end |
+//! | [`Chip::line`], `into_input`, `into_output`, `release` | yes | possible, better not |
+//! | [`Output::set`], [`Input::level`], `direction`, [`Input::watch`], [`run_all`], [`Port`], [`Pending::wait`] | yes | possible, better not |
+//! | [`Output::start_set`], [`Output::queue_set`] and their like, [`Chip::notify`], [`Pending::outcome`], [`Pending::is_done`] | no | yes |
+//! | [`Chip::handle_interrupt`] | no | yes: that is what it is for |
+//! | [`Chip::interrupt_enabled`], [`Chip::next_event`], [`Chip::next_notice`], [`Input::unmask`], [`Input::last_level`], [`Output::level_set`] | no | yes |
+//! | [`Chip::poll`], [`Chip::is_idle`], [`Chip::next_deadline`], [`Chip::reset`], dropping a pin or a [`Pending`] | no | yes |
+//! | what is known since the set-up: [`Chip::lines`], [`Chip::name`], [`Chip::find`], … | no, and no critical section | yes |
+//!
+//! A seam must not call the chip that is calling it; what does gets [`Error::Busy`], or nothing.
 //!
 //! An application that sleeps calls [`Chip::poll`] first, and sleeps while [`Chip::is_idle`] until an interrupt comes or
 //! [`Chip::next_deadline`] has passed. Deadlines, pauses and recovery are worked on in [`Chip::poll`] and in whatever
@@ -99,17 +113,45 @@
 //!
 //! # Bounds
 //!
-//! Each request ends by [`Options::timeout`]. An operation that consists of several requests, or that finds all request
-//! slots taken, may take that time for each: at most one wait for a slot, and three requests ([`Input::watch`] from one
-//! type to another). A batch of [`run_all`] takes that long for each time that the request slots are filled. A device that does not answer any more is reset, with growing pauses, and given up after half a
-//! minute; meanwhile operations fail at once with [`Error::Recovering`].
+//! *T* is [`Options::timeout`], and *C* the completions that both queues can hold: half their descriptors.
+//!
+//! | call | ends by | longest step with interrupts masked |
+//! | --- | --- | --- |
+//! | [`Identified::new`] | 1 s, for the reset | none |
+//! | [`Chip::new`] | *T*; 5 s and one *T* more where the names are not answered | none |
+//! | dropping a [`Chip`] | 1 s, for the reset | none |
+//! | [`Output::set`], [`Input::level`], `direction` | *T* for a request slot, *T* for the answer | one request, or *C* completions |
+//! | [`Chip::line`] | *T* for the line, *T* for a request slot, *T* for the answer | the same |
+//! | [`Input::watch`] | three times *T* and *T*: two messages from one type to another, and the level between them | the same |
+//! | `into_output` of a watched [`Input`], `release` | twice *T* and *T* | the same |
+//! | [`run_all`], [`Port`] | *T* and *T* for each filling of the request slots | the same |
+//! | [`Output::queue_set`] and their like | at once | one request; the oldest queued one is looked for among all slots |
+//! | [`Chip::handle_interrupt`], [`Chip::poll`] | at once | *C* completions, a message or two for each line that owes one; in a reset, clearing the rings |
+//! | [`Chip::next_event`], [`Chip::next_notice`], [`Chip::is_idle`] | at once | one record; where a drain was cut or the events were full, *C* completions |
+//! | [`Chip::next_deadline`] | at once | the lines that owe something |
+//! | [`Chip::name`], [`Chip::find`] | at once; grows with the line's number, or the names | none |
+//!
+//! A device that does not answer any more is reset, with growing pauses, and given up after half a minute; meanwhile
+//! operations fail at once with [`Error::Recovering`], and afterwards with [`Error::ChipFailed`].
 //!
 //! Memory is what [`Sizes`] says: with the default queues about 20 KiB shared with the device, and in [`Storage`] one
 //! record for each descriptor, request, line and event. None of it depends on a number from the device but the names,
-//! for which the user sets a limit.
+//! for which the user sets a limit. Nothing recurses, and the largest thing on the stack is a [`Port`]'s batch of 4 KiB.
 //!
-//! Memory that the device may still write is not used for anything else, and not given back, until the device has
-//! returned it or confirmed a reset: also after a time-out, a failed set-up, or the chip's end.
+//! # Promises
+//!
+//! What the driver takes from the device for granted: nothing. A device that keeps the left column gets the right one; where
+//! it does not, the driver does what stands below.
+//!
+//! | the device promises (VIRTIO 1.2) | the driver promises |
+//! | --- | --- |
+//! | each buffer comes back once, whole, with the length that was written (2.7.8) | it believes an id that is in range, the head of a chain, and in flight, and an index that moved by no more than that; otherwise the queue is broken and the device is reset |
+//! | requests of a line are carried out in order (5.18.6.9) | one line's requests are sent in the order in which they were called for |
+//! | an answer has a status and a value that mean something (5.18.6) | anything else is [`Error`] for that request, and for no other |
+//! | it answers | a request ends by its deadline; the device is notified once more a quarter of the way there, because notifications get lost, and looked at without an interrupt, because those get lost too |
+//! | it writes only to buffers that it has | memory that the device may still write is used for nothing else, and not given back, until the device has returned it or confirmed a reset: also after a time-out, a failed set-up, or the chip's end |
+//! | one event buffer comes back for each edge or level of an enabled line (5.18.7) | each line has at most one there, and it is queued again at once (edges) or when the application says so (levels) |
+//! | it keeps what it was told | after a reset every line is restored, one after the other, and an edge that happened meanwhile is delivered once and marked |
 //!
 //! # Feature flags
 //!
