@@ -10,6 +10,7 @@ pub mod chip;
 pub mod control;
 pub mod duration;
 pub mod fault;
+pub mod polling;
 pub mod qemu;
 pub mod record;
 pub mod report;

@@ -12,7 +12,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use ::vhost::vhost_user::{BackendReqHandler, Error as VhostError};
@@ -20,7 +20,8 @@ use anyhow::{Context, bail, ensure};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use smallvec::{SmallVec, smallvec};
 
-use crate::vhost::{self, Frontend, Session};
+use crate::polling::{Pace, Polling};
+use crate::vhost::{self, Frontend, Look, Session};
 use crate::world::World;
 
 /// What the server's thread is asked to do.
@@ -44,9 +45,8 @@ pub struct Options {
     /// Whether to wait for another front end when one has gone. Otherwise the server ends when the last one has gone, and
     /// the last [console](Handle::console).
     pub persistent: bool,
-    /// For how long after a driver has sent something its queues are looked at again and again, before the thread sleeps
-    /// until it is told. The driver gets its answers sooner meanwhile, and the host has a busy processor.
-    pub poll: Duration,
+    /// Whether the queues are looked at before the thread sleeps until it is notified.
+    pub polling: Polling,
 }
 
 /// A world that is being served. The server stops when this is dropped.
@@ -168,8 +168,7 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
         world,
         ports,
         persistent: options.persistent,
-        poll: options.poll,
-        last_sent: Duration::ZERO,
+        pace: Pace::new(options.polling),
         inbox,
         wake: Arc::clone(&wake),
         connected: Arc::clone(&connected),
@@ -177,7 +176,7 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
         laps: Arc::clone(&laps),
         clock: Instant::now(),
     };
-    let thread = std::thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("vgpio-server".to_owned())
         .spawn(move || server.run())
         .context("Cannot start a thread")?;
@@ -349,9 +348,7 @@ struct Server {
     world: World,
     ports: Vec<Port>,
     persistent: bool,
-    poll: Duration,
-    /// When a driver has last sent something.
-    last_sent: Duration,
+    pace: Pace,
     inbox: mpsc::Receiver<Errand>,
     wake: Arc<OwnedFd>,
     connected: Arc<AtomicBool>,
@@ -506,27 +503,20 @@ impl Server {
     fn serve(&mut self) -> bool {
         /// Looks in a row, before everything else has its turn.
         const LOOKS: usize = 64;
-        let Self { world, ports, clock, poll, last_sent, .. } = self;
+        let Self { world, ports, clock, pace, .. } = self;
         let sessions = ports.iter_mut().enumerate();
         let mut sessions: Few<_> =
             sessions.filter_map(|(number, port)| Some((number, &mut port.connection.as_mut()?.session))).collect();
         let now = || clock.elapsed();
         for _ in 0..LOOKS {
-            if poll.is_zero() {
-                break;
+            match vhost::look(world, &mut sessions, now) {
+                Look::Sent => pace.sent(now()),
+                Look::Told => pace.told(now()),
+                Look::Nothing if !pace.goes_on(now()) => return vhost::serve(world, &mut sessions, now),
+                Look::Nothing if world.next_due().is_some_and(|due| due <= now()) => break,
+                Look::Nothing => hint::spin_loop(),
             }
-            if vhost::look(world, &mut sessions, now) {
-                *last_sent = now();
-            } else if now().saturating_sub(*last_sent) >= *poll {
-                break;
-            } else if world.next_due().is_some_and(|due| due <= now()) {
-                return true;
-            }
-            hint::spin_loop();
         }
-        if !poll.is_zero() && now().saturating_sub(*last_sent) < *poll {
-            return true;
-        }
-        vhost::serve(world, &mut sessions, now)
+        true
     }
 }

@@ -12,6 +12,7 @@ use signal_hook::iterator::Signals;
 use super::arguments::{WorldArguments, record_waveform};
 use super::ways::WayArguments;
 use vgpio::duration;
+use vgpio::polling::Polling;
 use vgpio::server::{self, Options};
 
 #[derive(Debug, Args)]
@@ -29,10 +30,10 @@ pub(crate) struct DeviceArguments {
     /// Serve again when the front end has gone
     #[arg(long)]
     persistent: bool,
-    /// Look at the queues for that long after the driver has sent something, before sleeping until it tells (50us, 1ms):
-    /// answers come sooner, and a processor is busy meanwhile
-    #[arg(long, value_name = "DURATION", default_value = "0us", value_parser = duration::parse)]
-    poll: Duration,
+    /// Look at the queues for that long after the driver has sent something, before sleeping until it tells (0us, 1ms):
+    /// answers come sooner, and a processor is busy meanwhile. Without it, for 100us, and only while the driver is as quick
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    poll: Option<Duration>,
 }
 
 pub(crate) fn device(arguments: DeviceArguments) -> anyhow::Result<ExitCode> {
@@ -42,7 +43,8 @@ pub(crate) fn device(arguments: DeviceArguments) -> anyhow::Result<ExitCode> {
     }
     let mut signals = Signals::new(TERM_SIGNALS).context("Cannot listen to signals")?;
     let DeviceArguments { socket_path, persistent, poll, .. } = arguments;
-    let options = Options { sockets: vec![socket_path], persistent, poll };
+    let polling = poll.map_or(Polling::Learnt, Polling::For);
+    let options = Options { sockets: vec![socket_path], persistent, polling };
     let server = server::start(world, &options)?;
     let stopper = server.stopper();
     let quit = {

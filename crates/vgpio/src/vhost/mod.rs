@@ -14,4 +14,4 @@ mod ring;
 mod session;
 
 pub use frontend::Frontend;
-pub use session::{Session, look, serve};
+pub use session::{Look, Session, look, serve};

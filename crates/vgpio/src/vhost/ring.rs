@@ -267,11 +267,12 @@ impl Ring {
         self.unannounced = false;
     }
 
-    /// Shows the driver the used buffers, and tells it of them if it wants to know: one call for all of them.
-    pub(crate) fn announce(&mut self, memory: &GuestMemoryMmap) {
+    /// Shows the driver the used buffers, and tells it of them if it wants to know: one call for all of them. Returns
+    /// whether there were any.
+    pub(crate) fn announce(&mut self, memory: &GuestMemoryMmap) -> bool {
         self.publish(memory);
         if !std::mem::take(&mut self.unannounced) || self.broken {
-            return;
+            return false;
         }
         let (before, now) = (self.announced, self.queue.next_used());
         self.announced = now;
@@ -291,6 +292,7 @@ impl Ring {
         if wanted {
             self.interrupt();
         }
+        true
     }
 
     /// Interrupts the driver.

@@ -63,15 +63,17 @@ impl Session {
         self.queues.step(&mut lock(&self.frontend), chip)
     }
 
-    /// Hands out what the device has for its driver, and tells the driver.
-    fn deliver(&mut self, chip: &mut Chip) {
+    /// Hands out what the device has for its driver, and tells the driver. Returns whether there was anything.
+    fn deliver(&mut self, chip: &mut Chip) -> bool {
         let mut frontend = lock(&self.frontend);
         self.queues.deliver(&mut frontend, chip);
         let Frontend { memory, rings, .. } = &mut *frontend;
         // Events before answers: whoever asked for a level sees the events that came before it.
+        let mut any = false;
         for ring in rings.iter_mut().rev() {
-            ring.announce(memory);
+            any |= ring.announce(memory);
         }
+        any
     }
 
     /// Asks the driver to tell of new buffers. Returns whether there are some already.
@@ -108,13 +110,27 @@ pub fn serve(world: &mut World, sessions: &mut [(usize, &mut Session)], now: imp
     }
 }
 
-/// Looks at the queues of all sessions once, without asking the drivers to tell of what comes next. Returns whether there
-/// was anything. For a caller that looks again at once; before it rests it calls [`serve`].
-pub fn look(world: &mut World, sessions: &mut [(usize, &mut Session)], now: impl Fn() -> Duration) -> bool {
+/// What a [`look`] has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing to do.
+    Nothing,
+    /// Drivers were told something of which they did not ask just now.
+    Told,
+    /// Drivers have sent something.
+    Sent,
+}
+
+/// Looks at the queues of all sessions once, without asking the drivers to tell of what comes next. For a caller that
+/// looks again at once; before it rests it calls [`serve`].
+pub fn look(world: &mut World, sessions: &mut [(usize, &mut Session)], now: impl Fn() -> Duration) -> Look {
     let mut steps = 0;
     step_all(world, sessions, &now, &mut steps);
-    deliver_all(world, sessions, &now);
-    steps > 0
+    match deliver_all(world, sessions, &now) {
+        _ if steps > 0 => Look::Sent,
+        true => Look::Told,
+        false => Look::Nothing,
+    }
 }
 
 /// Takes what the drivers have sent, chain by chain.
@@ -140,13 +156,15 @@ fn listen_all(sessions: &[(usize, &mut Session)]) -> bool {
     more
 }
 
-fn deliver_all(world: &mut World, sessions: &mut [(usize, &mut Session)], now: &impl Fn() -> Duration) {
+fn deliver_all(world: &mut World, sessions: &mut [(usize, &mut Session)], now: &impl Fn() -> Duration) -> bool {
+    let mut any = false;
     for (number, session) in sessions {
         if let Some(chip) = world.chip_mut(*number).filter(|chip| !chip.is_stalled()) {
-            session.deliver(chip);
+            any |= session.deliver(chip);
         }
     }
     world.settle(now());
+    any
 }
 
 #[cfg(test)]

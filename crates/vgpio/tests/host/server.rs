@@ -7,6 +7,7 @@ use gpio_model::observe::Activity;
 use gpio_model::{draft, ratified};
 use tempfile::TempDir;
 use vgpio::chip::Chip;
+use vgpio::polling::Polling;
 use vgpio::record::log::Log;
 use vgpio::record::trace::Trace;
 use vgpio::server::{self, Handle, Options};
@@ -173,7 +174,10 @@ fn a_batch_is_announced_once() {
 #[test]
 fn a_device_that_polls_need_not_be_told() {
     for features in [MODERN, MODERN | EVENT_INDEX] {
-        let bench = serve_with(World::new(vec![ratified()]), &Options { poll: 100 * LONG, ..Options::default() });
+        let bench = serve_with(
+            World::new(vec![ratified()]),
+            &Options { polling: Polling::For(100 * LONG), ..Options::default() },
+        );
         let mut front_end = FrontEnd::connect(&bench.socket, features);
         let requests = &mut front_end.queues[REQUESTS];
         assert_eq!(requests.request([2, 0, 0, 0, 0, 0, 0, 0]), [0, 0]);
@@ -188,8 +192,10 @@ fn a_device_that_polls_need_not_be_told() {
 
 #[test]
 fn a_device_that_rests_asks_to_be_told() {
-    let bench =
-        serve_with(World::new(vec![ratified()]), &Options { poll: Duration::from_micros(1), ..Options::default() });
+    let bench = serve_with(
+        World::new(vec![ratified()]),
+        &Options { polling: Polling::For(Duration::from_micros(1)), ..Options::default() },
+    );
     let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
     let requests = &mut front_end.queues[REQUESTS];
     for _ in 0..20 {
