@@ -6,19 +6,21 @@
 
 use core::time::Duration;
 
-/// One wait in so many is spent the other way, to learn whether that has become the better one.
+/// One wait in so many is spent the other way, to learn whether that has become the better one. As long as it is, the next
+/// one is, too.
 const TRY_EVERY: u8 = 64;
-/// A mean follows by this part of the difference.
-const WEIGHT: u64 = 8;
+/// An estimate moves by this part of itself towards each wait, however long that took: so it comes to lie where half of them
+/// are longer, and one that something else held up says no more than any other.
+const STEP: u64 = 8;
 
 /// What was learnt of a device.
 #[derive(Debug)]
 pub(super) struct Patience {
     /// The longest that anybody looks; 0 for not at all.
     limit: u64,
-    /// How long waits take that begin with looking, in nanoseconds; those that end with sleep are among them.
+    /// How long a wait takes that begins with looking, in nanoseconds; those that end with sleep are among them.
     looking: Option<u64>,
-    /// How long waits take that are sleep from the start.
+    /// How long a wait takes that is sleep from the start.
     sleeping: Option<u64>,
     waits: u8,
 }
@@ -31,8 +33,8 @@ impl Patience {
 
     /// Whether looking has been better lately; where it is about the same, it spares both sides the interrupt.
     pub(super) fn prefers_looking(&self) -> bool {
-        let about = self.sleeping.map_or(u64::MAX, |mean| mean.saturating_add(mean / WEIGHT));
-        self.limit > 0 && self.looking.is_none_or(|mean| mean <= self.limit && mean <= about)
+        let about = self.sleeping.map_or(u64::MAX, |usual| usual.saturating_add(usual / STEP));
+        self.limit > 0 && self.looking.is_none_or(|usual| usual <= self.limit && usual <= about)
     }
 
     /// How long the next wait is to begin with looking; `None` if not at all.
@@ -42,17 +44,22 @@ impl Patience {
         }
         self.waits = self.waits.wrapping_add(1);
         let look = self.prefers_looking() != self.waits.is_multiple_of(TRY_EVERY);
-        let twice = self.looking.map_or(self.limit, |mean| mean.saturating_mul(2));
-        look.then(|| Duration::from_nanos(twice.min(self.limit)))
+        // To sleep is not worth it before the time has passed that sleeping itself costs.
+        let enough = self.looking.zip(self.sleeping).map(|(looking, sleeping)| looking.saturating_mul(2).max(sleeping));
+        look.then(|| Duration::from_nanos(enough.unwrap_or(self.limit).min(self.limit)))
     }
 
     /// A wait has ended with an answer. `looked` says how it began.
     pub(super) fn learn(&mut self, looked: bool, took: Duration) {
-        // One wait that something else held up says little.
-        let took = nanoseconds(took).min(self.limit.saturating_mul(WEIGHT));
-        let mean = if looked { &mut self.looking } else { &mut self.sleeping };
-        let before = mean.unwrap_or(took);
-        *mean = Some(before.saturating_sub(before / WEIGHT).saturating_add(took / WEIGHT));
+        let took = nanoseconds(took);
+        let (way, other) = if looked { (&mut self.looking, self.sleeping) } else { (&mut self.sleeping, self.looking) };
+        let usual = way.unwrap_or(took);
+        // Never none: from nothing it would not rise again.
+        let step = (usual / STEP).max(1);
+        *way = Some(took.clamp(usual.saturating_sub(step), usual.saturating_add(step)));
+        if looked != self.prefers_looking() && other.is_some_and(|other| took < other) {
+            self.waits = self.waits.wrapping_sub(1);
+        }
     }
 }
 
@@ -100,11 +107,45 @@ mod tests {
     fn nobody_looks_longer_than_allowed() {
         let mut patience = Patience::new(us(50));
         assert_eq!(patience.look_for(), Some(us(50)), "nothing is known yet");
-        settle(&mut patience, us(4), us(70));
+        settle(&mut patience, us(4), us(20));
         let learnt = patience.look_for().unwrap();
-        assert!((us(6)..=us(10)).contains(&learnt), "{learnt:?}");
+        assert!((us(18)..=us(23)).contains(&learnt), "{learnt:?}");
         settle(&mut patience, us(45), us(70));
         assert_eq!(patience.look_for(), Some(us(50)));
+    }
+
+    #[test]
+    fn waits_that_something_else_held_up_say_little() {
+        let mut patience = Patience::new(us(50));
+        settle(&mut patience, us(4), us(20));
+        for wait in 0..1000 {
+            let looked = patience.look_for().is_some();
+            let held_up = wait % 4 == 0;
+            patience.learn(
+                looked,
+                if held_up {
+                    us(10_000)
+                } else if looked {
+                    us(4)
+                } else {
+                    us(20)
+                },
+            );
+            assert!(patience.prefers_looking(), "wait {wait}");
+        }
+    }
+
+    #[test]
+    fn a_better_way_is_found_soon() {
+        let mut patience = Patience::new(us(50));
+        settle(&mut patience, us(45), us(20));
+        assert!(!patience.prefers_looking());
+        let mut wait = || {
+            let looked = patience.look_for().is_some();
+            patience.learn(looked, if looked { us(4) } else { us(20) });
+            patience.prefers_looking()
+        };
+        assert!((0..100).any(|_| wait()), "the first try leads to the next");
     }
 
     #[test]
