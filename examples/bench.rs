@@ -27,7 +27,7 @@ use guest::app::chips::{self, StaticChip, Wishes};
 use guest::platform::time::{Clock, Instant, SystemClock, idle_until};
 use guest::platform::{ExitCode, Machine};
 use log::{error, info};
-use virtio_gpio::{Error, Event, Input, InterruptType, Level, LineId, Output, Pending, Trigger};
+use virtio_gpio::{Error, Event, Input, InterruptType, Level, LineId, Output, Pending, Port, Trigger, run_all};
 
 guest::entry!(run);
 
@@ -133,12 +133,11 @@ fn level(call: u32) -> Level {
 
 fn set(chip: StaticChip, lines: u16, calls: u32) -> Result<(), Error> {
     let mut outputs = outputs(chip, lines)?;
-    let mut pending = VecDeque::with_capacity(outputs.len());
     let mut figure = Figure::begin(calls);
     for call in 0..calls {
         match outputs.as_mut_slice() {
             [output] => output.set(level(call))?,
-            outputs => set_all(chip, outputs, level(call), &mut pending)?,
+            outputs => set_all(outputs, level(call))?,
         }
         figure.note();
     }
@@ -146,24 +145,17 @@ fn set(chip: StaticChip, lines: u16, calls: u32) -> Result<(), Error> {
     outputs.into_iter().try_for_each(Output::release)
 }
 
-/// Sets lines with one notification, or with a few where there are more lines than request slots.
-fn set_all(
-    chip: StaticChip,
-    outputs: &mut [Output<'static>],
-    level: Level,
-    pending: &mut VecDeque<Pending<'static>>,
-) -> Result<(), Error> {
-    for output in outputs {
-        let next = loop {
-            match output.queue_set(level) {
-                Err(Error::Busy) => wait_for_first(chip, pending)?,
-                other => break other?,
-            }
-        };
-        pending.push_back(next);
+/// Sets lines together: with one notification, or with a few where there are more lines than request slots.
+fn set_all(outputs: &mut [Output<'static>], level: Level) -> Result<(), Error> {
+    match Port::new(outputs) {
+        Ok(mut port) => {
+            port.write(u64::MAX, if level == Level::High { u64::MAX } else { 0 }).map_err(|failed| failed.error)
+        }
+        Err(_) => {
+            let mut requests: Vec<_> = outputs.iter_mut().map(|output| output.request_set(level)).collect();
+            run_all(&mut requests).map_err(|failed| failed.error)
+        }
     }
-    chip.notify();
-    pending.drain(..).try_for_each(Pending::wait)
 }
 
 fn wait_for_first(chip: StaticChip, pending: &mut VecDeque<Pending<'static>>) -> Result<(), Error> {
