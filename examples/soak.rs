@@ -3,8 +3,8 @@
 //! reported here with what the devices saw.
 //!
 //! `f`: work while the devices misbehave. `h`: work while they do not, when every error is one. `s`: finish what is under
-//! way, put right what misbehaviour has left behind, and report. `q`: end. Boot argument: `seed=NUMBER`. Lines whose name starts with `edge` are watched while the devices
-//! behave; all others change their use all the time.
+//! way, put right what misbehaviour has left behind, and report. `q`: end. Boot argument: `seed=NUMBER`. Lines whose name
+//! starts with `edge` are watched while the devices behave; all others change their use all the time.
 //!
 //! Reports are lines that start with `soak `, with words of the form `key=value`.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -117,6 +117,8 @@ struct Soak {
     operations: u64,
     errors: u64,
     late: u64,
+    /// Lines that the driver has given up.
+    given_up: u64,
     settled: u64,
 }
 
@@ -139,6 +141,7 @@ impl Soak {
             operations: 0,
             errors: 0,
             late: 0,
+            given_up: 0,
             settled: 0,
         }
     }
@@ -257,6 +260,7 @@ impl Soak {
         place.unsure = true;
         if error == Error::LineLost {
             place.pin = Pin::Free;
+            self.given_up = self.given_up.saturating_add(1);
         }
         let (chip, line) = (place.chip, place.line);
         if self.healthy {
@@ -453,6 +457,7 @@ impl Soak {
         self.wait_for_rest();
         if !self.healthy {
             for index in 0..self.places.len() {
+                self.ask_whether_lost(index);
                 self.repair(index);
             }
             self.wait_for_rest();
@@ -479,6 +484,19 @@ impl Soak {
             }
             self.rest(LOOK);
         }
+    }
+
+    /// The driver may have given a line up since its last operation, while a device that misbehaved was reset. Its holder
+    /// hears of that with the next request; a notice says it too, but those of a device that misbehaves are many, and the
+    /// oldest are forgotten.
+    fn ask_whether_lost(&mut self, index: usize) {
+        let asked = match self.places.get(index).map(|place| &place.pin) {
+            Some(Pin::Idle(line)) => line.direction(),
+            Some(Pin::Input(input, _)) => input.direction(),
+            Some(Pin::Output(output)) => output.direction(),
+            Some(Pin::Free) | None => return,
+        };
+        self.note(index, "direction", asked.map(|_| ()));
     }
 
     /// Brings a line into a known state, unless it is in one.
@@ -563,8 +581,8 @@ impl Soak {
             );
         }
         info!(
-            "soak settled number={} operations={} errors={} late={}",
-            self.settled, self.operations, self.errors, self.late
+            "soak settled number={} operations={} errors={} late={} given_up={}",
+            self.settled, self.operations, self.errors, self.late, self.given_up
         );
     }
 }

@@ -9,7 +9,10 @@ use virtio_gpio::Protocol;
 
 use crate::{Entry, Transports};
 
-pub(crate) const CASES: &[Entry] = &[("b8_e8_nothing_is_lost_between_faults", Transports::Modern, short)];
+pub(crate) const CASES: &[Entry] = &[
+    ("b8_e8_nothing_is_lost_between_faults", Transports::Modern, short),
+    ("lines_given_up_while_nobody_asks_are_set_up_again", Transports::Modern, soak::give_lines_up),
+];
 
 fn short(setting: Setting) -> anyhow::Result<()> {
     const SEED: u64 = 1;

@@ -610,6 +610,31 @@ fn a_wrong_answer_while_restoring_is_asked_for_again() {
     }
 }
 
+/// A refusal is final: the line is given up, once, and no later reset makes it anything behind its holder's back. Its next
+/// user gets it.
+#[test]
+fn a_refusal_while_restoring_costs_the_line() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, High);
+        let mut other = output(chip, 1, High);
+        machine.advance(chip, ms(10_000));
+        machine.tamper(0, [Tamper::Bytes(vec![1, 0])]);
+        for _ in 0..2 {
+            machine.need_reset();
+            machine.advance(chip, ms(2000));
+        }
+        let lost = Notice::LineLost { line: LineId(0), error: Error::Refused };
+        let resetting = Notice::Resetting(Fault::NeedsReset);
+        assert_eq!(notices(chip), [resetting, lost, Notice::Recovered, resetting, Notice::Recovered]);
+        assert_eq!(machine.line(LineId(0)).direction, Direction::None);
+        assert_eq!(led.set(Low), Err(Error::LineLost));
+        other.set(Low).unwrap();
+        drop(led);
+        output(chip, 0, Low).set(High).unwrap();
+    });
+}
+
 /// The reset takes the reason of an interrupt that is pending away; that one interrupt is nothing to wonder at.
 #[test]
 fn an_interrupt_that_the_reset_has_overtaken_is_no_oddity() {

@@ -162,7 +162,7 @@ fn shown(time: Duration) -> String {
 /// A row of the table: what it counts, and how it is counted.
 type Row = (&'static str, fn(&Progress) -> u64);
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     ("healthy turns", |progress| progress.turns),
     ("operations of the guest", |progress| progress.operations),
     ("requests", |progress| progress.requests),
@@ -170,6 +170,7 @@ const ROWS: [Row; 10] = [
     ("faults injected", |progress| progress.faults),
     ("time-outs", |progress| progress.timeouts),
     ("resets", |progress| progress.resets),
+    ("lines given up", |progress| progress.given_up),
     ("errors", |progress| progress.errors),
     ("leaked descriptors", |progress| progress.leaked),
     ("lost edges", |progress| progress.lost),

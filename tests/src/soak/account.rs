@@ -46,6 +46,8 @@ pub(super) struct Account {
     pub(super) operations: u64,
     pub(super) errors: u64,
     pub(super) late: u64,
+    /// Lines that the driver has given up so far; they were taken again.
+    pub(super) given_up: u64,
 }
 
 impl Account {
@@ -59,7 +61,7 @@ impl Account {
             } else if let Some(words) = words("soak chip ") {
                 words.chip().map(|chip| account.chips.push(chip))
             } else if let Some(words) = words("soak settled ") {
-                words.totals().map(|totals| (account.operations, account.errors, account.late) = totals)
+                words.totals(&mut account)
             } else {
                 Ok(())
             };
@@ -125,8 +127,12 @@ impl<'a> Words<'a> {
         })
     }
 
-    fn totals(self) -> anyhow::Result<(u64, u64, u64)> {
-        Ok((self.number("operations")?, self.number("errors")?, self.number("late")?))
+    fn totals(self, account: &mut Account) -> anyhow::Result<()> {
+        account.operations = self.number("operations")?;
+        account.errors = self.number("errors")?;
+        account.late = self.number("late")?;
+        account.given_up = self.number("given_up")?;
+        Ok(())
     }
 }
 
@@ -141,13 +147,13 @@ mod tests {
             "[    0.1] INFO  soak chip chip=1 messages=9 interrupts=8 dropped=0 timeouts=2 resets=1 oddities=3 \
              descriptors=128 free=126 standing=2 requests=0 failed=0",
             "[    0.1] INFO  something else",
-            "[    0.1] INFO  soak settled number=2 operations=40 errors=0 late=0",
+            "[    0.1] INFO  soak settled number=2 operations=40 errors=0 late=0 given_up=1",
         ];
         let account = Account::parse(&console.map(str::to_owned)).unwrap();
         assert_eq!(account.lines[0].direction, Some(Direction::Output));
         assert_eq!((account.lines[0].level, account.lines[0].events), (Some(Level::High), 7));
         assert_eq!((account.chips[0].leaked(), account.chips[0].timeouts), (0, 2));
-        assert_eq!(account.operations, 40);
+        assert_eq!((account.operations, account.given_up), (40, 1));
         assert!(Account::parse(&["soak line chip=1".to_owned()]).is_err());
     }
 

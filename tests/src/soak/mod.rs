@@ -15,9 +15,12 @@ use anyhow::{Context, bail, ensure};
 use fastrand::Rng;
 use gpio_model::{draft, ratified};
 use vgpio::chip::Chip;
+use vgpio::fault::{AnswerFault, QueueFault};
 use vgpio::qemu::command::QemuCommand;
+use vgpio::request::Requests;
 use vgpio::world::{Place, World};
 use virtio_gpio::messages::draft::{HOST_LEVEL, Message};
+use virtio_gpio::messages::ratified::{REQUEST_QUEUE, Status};
 use virtio_gpio::{Direction, InterruptType, Level, LineId, Protocol};
 
 use crate::scene::{self, Running, Scene, Setting};
@@ -69,6 +72,8 @@ pub struct Progress {
     pub timeouts: u64,
     /// Resets by which the driver recovered.
     pub resets: u64,
+    /// Lines that the driver gave up, and that were taken again.
+    pub given_up: u64,
     /// What the guest called an error while the devices behaved, and calls that took too long.
     pub errors: u64,
     /// Descriptors and request slots that were missing.
@@ -79,11 +84,13 @@ pub struct Progress {
 
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { turns, operations, requests, edges, faults, timeouts, resets, errors, leaked, lost } = self;
+        let Self { turns, operations, requests, edges, faults, timeouts, resets, given_up, errors, leaked, lost } =
+            self;
         write!(
             f,
             "turns {turns}, operations {operations}, requests {requests}, edges {edges}, faults {faults}, \
-             timeouts {timeouts}, resets {resets}, errors {errors}, leaked descriptors {leaked}, lost edges {lost}"
+             timeouts {timeouts}, resets {resets}, lines given up {given_up}, errors {errors}, \
+             leaked descriptors {leaked}, lost edges {lost}"
         )
     }
 }
@@ -99,6 +106,33 @@ pub fn run(setting: Setting, plan: &Plan, tell: impl FnMut(&Progress)) -> anyhow
     (soak.tell)(&soak.progress);
     result.with_context(|| format!("The last of the console:\n{}", soak.end_of_console()))?;
     Ok(soak.progress)
+}
+
+/// Has a device refuse to have its lines restored while the guest waits for something else: the driver gives them up, and
+/// nobody asks for them until the guest settles. Both sides' accounts must fit all the same.
+///
+/// # Errors
+///
+/// When a check failed, and why; or when it could not start.
+pub fn give_lines_up(setting: Setting) -> anyhow::Result<()> {
+    /// What is under way, every line, and some of what sets them up again.
+    const REFUSALS: u32 = 40;
+    const JUMP: u16 = 1000;
+    let plan = Plan { seed: 1, duration: Duration::ZERO, protocols: vec![Protocol::Ratified] };
+    let mut soak = Soak::start(setting, &plan, |_| ())?;
+    soak.next_account()?;
+    soak.running.with_chip(0, |chip| chip.set_stalled(true))?;
+    soak.set_to_work("f")?;
+    soak.running.guest.type_in("s")?;
+    soak.running.with_chip(0, |chip| {
+        chip.spoil_answers(AnswerFault::Status(Status::Error.code()), REFUSALS, Requests::ANY)?;
+        chip.spoil_queue(REQUEST_QUEUE.into(), QueueFault::Jump(JUMP));
+        chip.set_stalled(false);
+        anyhow::Ok(())
+    })??;
+    let account = soak.next_account()?;
+    ensure!(account.given_up > 0, "No line was given up");
+    soak.end()
 }
 
 struct Soak<F> {
@@ -173,6 +207,10 @@ impl<F: FnMut(&Progress)> Soak<F> {
             self.faulty_turn()?;
             account = self.settled()?;
         }
+        self.end()
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
         self.running.guest.type_in("q")?;
         let status = self.running.guest.wait(PATIENCE)?;
         ensure!(status.success(), "The guest ended with {status}");
@@ -227,6 +265,7 @@ impl<F: FnMut(&Progress)> Soak<F> {
         self.progress.errors = account.errors + account.late;
         self.progress.timeouts = account.chips.iter().map(|chip| chip.timeouts).sum();
         self.progress.resets = account.chips.iter().map(|chip| chip.resets).sum();
+        self.progress.given_up = account.given_up;
         self.progress.leaked += account.chips.iter().map(account::GuestChip::leaked).sum::<u64>();
         self.progress.requests = self.ledger.chips().iter().map(|chip| chip.requests).sum();
         self.check(&account)?;
