@@ -1,11 +1,14 @@
 //! The command line of `vgpio`.
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic when nobody reads; see cli::output")]
 
 mod cli;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use cli::output::{NobodyReads, say};
 
 /// Simulated virtio GPIO devices for stock QEMU.
 #[derive(Debug, Parser)]
@@ -46,7 +49,10 @@ fn main() -> ExitCode {
         Command::Monitor(arguments) => cli::monitor::monitor(&arguments),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("vgpio: {error:#}");
+        if error.is::<NobodyReads>() {
+            return ExitCode::SUCCESS;
+        }
+        say(format_args!("{error:#}"));
         ExitCode::from(2)
     })
 }

@@ -1,12 +1,9 @@
 //! What the commands for a running simulation have in common. They follow the tools of libgpiod 2 in their words and
 //! formats.
 
-use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 use vgpio::control::client::Client;
 use vgpio::control::message::LineState;
@@ -73,16 +70,6 @@ pub(crate) fn parse_period(text: &str) -> Result<Duration, String> {
 fn parse_chip(text: &str) -> Result<usize, String> {
     let number = text.strip_prefix("gpiochip").unwrap_or(text);
     number.parse().map_err(|_| "expected the number of a chip: 0 or gpiochip0".to_owned())
-}
-
-/// Prints a line. Returns `Some` if nobody reads it: then it is time to end, and nothing is wrong.
-pub(crate) fn print(line: &str) -> anyhow::Result<Option<ExitCode>> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{line}").and_then(|()| out.flush()) {
-        Ok(()) => Ok(None),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Some(ExitCode::SUCCESS)),
-        Err(error) => bail!("Cannot print: {error}"),
-    }
 }
 
 #[cfg(test)]

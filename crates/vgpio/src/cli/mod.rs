@@ -6,6 +6,7 @@ pub(crate) mod get;
 pub(crate) mod info;
 mod lines;
 pub(crate) mod monitor;
+pub(crate) mod output;
 pub(crate) mod run;
 pub(crate) mod set;
 mod surroundings;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::lines::{Selection, chip_name, listed, parse_period, place, print};
+use super::lines::{Selection, chip_name, listed, parse_period, place};
+use super::output::{print, say};
 use vgpio::control::message::{Edge, Edges, Happening, LineState, Request, Stamp, Topic};
 
 /// Shows the edges of lines as they come.
@@ -65,7 +66,7 @@ pub(crate) fn monitor(arguments: &MonitorArguments) -> anyhow::Result<ExitCode> 
     client.ask(Request::Subscribe { events: vec![Topic::Change], lines, since: None })?;
     if arguments.banner {
         let names: Vec<_> = arguments.lines.iter().map(String::as_str).collect();
-        print(&format!("Monitoring {}...", listed(&names)))?;
+        print(format_args!("Monitoring {}...", listed(&names)))?;
     }
     let mut seen = 0u64;
     while arguments.num_events.is_none_or(|wanted| seen < wanted) {
@@ -73,19 +74,17 @@ pub(crate) fn monitor(arguments: &MonitorArguments) -> anyhow::Result<ExitCode> 
         match happening {
             Happening::Change { edge: Some(edge), line } if is_wanted(arguments, edge, &line) => {
                 seen = seen.saturating_add(1);
-                if !arguments.quiet
-                    && let Some(code) = print(&shown(arguments, stamp, edge, &line))?
-                {
-                    return Ok(code);
+                if !arguments.quiet {
+                    print(shown(arguments, stamp, edge, &line))?;
                 }
             }
             Happening::Lost { count } => {
-                eprintln!("vgpio: too slow: {count} edges or other changes were left out here");
+                say(format_args!("too slow: {count} edges or other changes were left out here"));
             }
             Happening::End {} => {
                 let wanted = arguments.num_events.unwrap_or_default();
                 if seen < wanted {
-                    eprintln!("vgpio: the simulation ended after {seen} of {wanted} edges");
+                    say(format_args!("the simulation ended after {seen} of {wanted} edges"));
                     return Ok(ExitCode::from(1));
                 }
                 break;

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use signal_hook::consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::arguments::{Protocol, WorldArguments, from_here, record_waveform};
+use super::output::{print, say, when_nobody_reads};
 use super::surroundings::{Periodic, WireArgument};
 use super::terminal::{self, Terminal};
 use super::ways::WayArguments;
@@ -29,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(15);
 /// Boot a guest in QEMU with a simulated device
 ///
 /// Without --line or --lines the device has 8 lines: two LEDs, two buttons that the world presses, and an input that led0
-/// is wired to. Ctrl-C and Ctrl-A X end it. Exit status: 0 the guest ended well or was ended by you; 1 it failed; 2 it could
+/// is wired to. Ctrl-C and Ctrl-A X end it, and so does a pipe that nobody reads any more. Exit status: 0 the guest ended well or was ended by you; 1 it failed; 2 it could
 /// not be run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -84,7 +85,7 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
         Protocol::Draft => {
             let presentation = program.presentation_of_draft(arguments.virtio_id, arguments.world.config_size)?;
             arguments.world.config_size = presentation.config_size();
-            eprintln!("vgpio: {}", describe(presentation));
+            say(describe(presentation));
             presentation
         }
     };
@@ -94,7 +95,7 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
     command.modern = !arguments.legacy;
     command.extra = std::mem::take(&mut arguments.extra);
     if arguments.print_command {
-        print_commands(&arguments.world, command, presentation);
+        print_commands(&arguments.world, command, presentation)?;
         return Ok(ExitCode::SUCCESS);
     }
     let shown = command.image.display();
@@ -125,6 +126,8 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let mut command = command.device(&socket, presentation);
     command.console = Console::Relay;
     let mut guest = Guest::start_heard(&command, server.console())?;
+    let readers = signals.clone();
+    when_nobody_reads(move || _ = readers.send(SIGPIPE))?;
     if let Some(input) = guest.take_input() {
         cable.plug_in(input)?;
     }
@@ -135,7 +138,7 @@ pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let connected = server.was_connected();
     server.stop();
     drop(ways);
-    eprintln!("vgpio: {}", summary(&vcd, &names, &tally));
+    say(summary(&vcd, &names, &tally));
     Ok(judge(end, connected))
 }
 
@@ -177,13 +180,13 @@ fn describe(presentation: Presentation) -> String {
     }
 }
 
-fn print_commands(world: &WorldArguments, command: QemuCommand, presentation: Presentation) {
+fn print_commands(world: &WorldArguments, command: QemuCommand, presentation: Presentation) -> anyhow::Result<()> {
     let socket = Path::new("gpio.sock");
     let device: Vec<_> = world.shown().iter().map(|word| quoted(word)).collect();
-    println!("vgpio device --socket-path {} {}", socket.display(), device.join(" "));
+    print(format_args!("vgpio device --socket-path {} {}", socket.display(), device.join(" ")))?;
     let mut command = command.device(socket, presentation);
     command.console = Console::Terminal;
-    println!("{}", command.shown());
+    print(command.shown())
 }
 
 fn listen_to_signals() -> anyhow::Result<(mpsc::Sender<i32>, mpsc::Receiver<i32>)> {
@@ -251,7 +254,7 @@ fn judge(end: End, connected: bool) -> ExitCode {
         },
     };
     if let Some(message) = message {
-        eprintln!("vgpio: {message}");
+        say(message);
     }
     ExitCode::from(code)
 }

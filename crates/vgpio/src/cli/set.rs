@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::lines::{Selection, listed, parse_period, print};
+use super::lines::{Selection, listed, parse_period};
+use super::output::print;
 use vgpio::control::client::Client;
 use vgpio::control::message::{Bit, Request};
 use virtio_gpio::messages::Level;
@@ -45,7 +46,7 @@ pub(crate) fn set(arguments: SetArguments) -> anyhow::Result<ExitCode> {
     apply(&selection, &mut client, &settings)?;
     if banner {
         let names: Vec<_> = settings.iter().map(|setting| setting.line.as_str()).collect();
-        print(&format!("Setting {}...", listed(&names)))?;
+        print(format_args!("Setting {}...", listed(&names)))?;
     }
     let periods: Vec<_> = toggle.iter().copied().take_while(|period| !period.is_zero()).collect();
     let is_endless = periods.len() == toggle.len() && !toggle.is_empty();

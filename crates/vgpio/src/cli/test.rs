@@ -1,7 +1,7 @@
 //! `vgpio test`: scenarios, and the verdict on them.
 
 use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::output::{print, say, tell};
 use vgpio::report::{Told, Totals, json, junit, text};
 use vgpio::runner::case::{Report, Verdict, command_line};
 use vgpio::runner::matrix::{self, Case, Selection, Shard};
@@ -31,7 +32,8 @@ const GUESTS_FOR_EACH_PROCESSOR: usize = 2;
 /// standard output.
 ///
 /// Exit status: 0 all passed; 1 a check failed; 2 something could not be run (a bad file, no QEMU, no image, no case that
-/// matches); 130 Ctrl-C and 143 SIGTERM, after everything was stopped and the reports were written.
+/// matches); 130 Ctrl-C, 143 SIGTERM, and 141 when nobody reads what is told any more (a pipe to head), after everything was
+/// stopped and the reports were written.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TestArguments {
@@ -81,7 +83,7 @@ pub(crate) struct TestArguments {
 
 pub(crate) fn test(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
     if arguments.schema {
-        println!("{}", scenario::schema()?);
+        print(scenario::schema()?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(files) = read_all(&arguments.paths)? else { return Ok(ExitCode::from(2)) };
@@ -97,21 +99,21 @@ pub(crate) fn test(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
         let names = matrix::names(&files, &selection);
         ensure!(!names.is_empty(), "No case matches");
         for name in names {
-            println!("{name}");
+            print(name)?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     let cases = matrix::cases(&files, &selection)?;
     if arguments.print_command {
         for case in &cases {
-            println!("# {}\n{}", case.name(), command_line(case)?);
+            print(format_args!("# {}\n{}", case.name(), command_line(case)?))?;
         }
         return Ok(ExitCode::SUCCESS);
     }
     let interruption = Interruption::default();
     listen_to_signals(interruption.clone())?;
     let begin = Instant::now();
-    let mut teller = Teller::new(arguments, cases.len())?;
+    let mut teller = Teller::new(arguments, cases.len(), interruption.clone())?;
     let jobs = arguments.jobs.map_or_else(default_jobs, NonZero::get);
     runner::run(&cases, jobs, arguments.keep.as_deref(), &interruption, &mut teller);
     let totals = teller.finish(arguments, cases.len(), begin.elapsed())?;
@@ -168,14 +170,15 @@ fn read_all(paths: &[PathBuf]) -> anyhow::Result<Option<Vec<Arc<scenario::File>>
         }
     }
     if bad > 0 {
-        eprintln!("vgpio: {bad} of {} scenarios cannot be used", found.len());
+        say(format_args!("{bad} of {} scenarios cannot be used", found.len()));
         return Ok(None);
     }
     Ok(Some(files))
 }
 
 fn tell_problems(problems: &Problems) {
-    anstream::eprintln!("{}\n", problems.render(true));
+    // There is nobody else to tell that this cannot be said.
+    let _ = tell(&format!("{}\n\n", problems.render(true)));
 }
 
 /// All scenarios in a folder and the folders in it, by name.
@@ -214,6 +217,10 @@ fn listen_to_signals(interruption: Interruption) -> anyhow::Result<()> {
 struct Teller {
     progress: ProgressBar,
     json: Option<Box<dyn Write + Send>>,
+    /// Why it could not be written, the first time.
+    failure: Option<io::Error>,
+    /// Nobody who reads no more wants the rest to run.
+    interruption: Interruption,
     /// What it takes beyond a case's name and seed to run it again.
     more: Vec<String>,
     told: Vec<Told>,
@@ -222,15 +229,15 @@ struct Teller {
 }
 
 impl Teller {
-    fn new(arguments: &TestArguments, cases: usize) -> anyhow::Result<Self> {
-        let is_quiet = !std::io::stderr().is_terminal() || std::env::var_os("CI").is_some();
+    fn new(arguments: &TestArguments, cases: usize, interruption: Interruption) -> anyhow::Result<Self> {
+        let is_quiet = !io::stderr().is_terminal() || std::env::var_os("CI").is_some();
         let target = if is_quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let progress = ProgressBar::with_draw_target(u64::try_from(cases).ok(), target);
         progress.set_style(ProgressStyle::with_template("{elapsed} [{bar:30}] {pos}/{len} {wide_msg}")?);
         progress.enable_steady_tick(Duration::from_millis(200));
         let create = |path: &PathBuf| -> anyhow::Result<Box<dyn Write + Send>> {
             if path == Path::new("-") {
-                return Ok(Box::new(std::io::stdout()));
+                return Ok(Box::new(io::stdout()));
             }
             Ok(Box::new(File::create(path).with_context(|| format!("Cannot write {}", path.display()))?))
         };
@@ -241,14 +248,19 @@ impl Teller {
         add("--qemu", arguments.qemu.as_ref().map(|path| path.display().to_string()));
         add("--image", arguments.image.clone());
         let json = arguments.json.as_ref().map(create).transpose()?;
-        Ok(Self { progress, json, more, told: Vec::new(), totals: Totals::default(), running: Vec::new() })
+        let (told, totals, running) = (Vec::new(), Totals::default(), Vec::new());
+        Ok(Self { progress, json, failure: None, interruption, more, told, totals, running })
     }
 
     fn write_json(&mut self, object: &str) {
         if let Some(json) = &mut self.json
             && let Err(error) = writeln!(json, "{object}").and_then(|()| json.flush())
         {
-            log::error!("Cannot write JSON: {error}");
+            if error.kind() == ErrorKind::BrokenPipe {
+                self.interruption.interrupt(SIGPIPE);
+            } else {
+                self.failure.get_or_insert(error);
+            }
         }
     }
 
@@ -259,12 +271,12 @@ impl Teller {
         if let Some(path) = &arguments.junit {
             let cannot = || format!("Cannot write {}", path.display());
             let file = File::create(path).with_context(cannot)?;
-            junit::write(&self.told, took, std::io::BufWriter::new(file)).with_context(cannot)?;
+            junit::write(&self.told, took, io::BufWriter::new(file)).with_context(cannot)?;
         }
         let summary = json::summary(&self.totals, took)?;
         self.write_json(&summary);
-        eprintln!("vgpio: {}", text::summary(&self.totals, took));
-        Ok(self.totals)
+        say(text::summary(&self.totals, took));
+        self.failure.map_or(Ok(self.totals), |error| Err(error).context("Cannot write JSON"))
     }
 }
 
@@ -288,10 +300,10 @@ impl Listener for Teller {
             Verdict::Interrupted => anstyle::AnsiColor::Yellow,
         };
         let style = anstyle::Style::new().fg_color(Some(colour.into()));
-        self.progress.suspend(|| {
-            anstream::eprintln!("{style}{}{style:#}", text::line(&told));
-            anstream::eprint!("{}", text::details(&told));
-        });
+        let text = format!("{style}{}{style:#}\n{}", text::line(&told), text::details(&told));
+        if self.progress.suspend(|| tell(&text)).is_err_and(|error| error.kind() == ErrorKind::BrokenPipe) {
+            self.interruption.interrupt(SIGPIPE);
+        }
         match json::case(&told) {
             Ok(object) => self.write_json(&object),
             Err(error) => log::error!("Cannot write JSON: {error}"),

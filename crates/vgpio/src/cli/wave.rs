@@ -1,7 +1,7 @@
-//! `vgpio wave`: a recorded waveform, drawn in the terminal or as a picture.
+//! `vgpio wave`: a recorded waveform, drawn in the terminal or as a picture, or as JSON.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,11 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 use rustix::termios::tcgetwinsize;
+
+use super::output;
 use vgpio::duration;
 use vgpio::wave::text::Look;
-use vgpio::wave::{Wave, Window, svg, text};
+use vgpio::wave::{Wave, Window, json, svg, text};
 
-/// Draw a recorded waveform (VCD) in the terminal, or as a picture
+/// Draw a recorded waveform (VCD) in the terminal or as a picture, or print it as JSON
 ///
 /// One row for each line, with the time above and the edges beside it. Lines that nobody used are left out unless they
 /// are named. What drives a line is in a word, and in colours on a terminal (not with `NO_COLOR=1`): green for the
@@ -38,15 +40,18 @@ pub(crate) struct WaveArguments {
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     lines: Vec<String>,
     /// Columns of the drawing [default: those of the terminal, or 100]
-    #[arg(long, value_name = "COLUMNS", conflicts_with = "svg")]
+    #[arg(long, value_name = "COLUMNS", conflicts_with_all = ["svg", "json"])]
     width: Option<u16>,
     /// Use nothing but ASCII
-    #[arg(long, conflicts_with = "svg")]
+    #[arg(long, conflicts_with_all = ["svg", "json"])]
     ascii: bool,
     /// Make a picture instead, in that file, or on standard output without one
     #[arg(long, value_name = "FILE")]
     #[expect(clippy::option_option, reason = "an option, and its value")]
     svg: Option<Option<PathBuf>>,
+    /// Print a JSON object for each line, with its changes, see docs/testing.md
+    #[arg(long, conflicts_with = "svg")]
+    json: bool,
 }
 
 pub(crate) fn wave(arguments: &WaveArguments) -> anyhow::Result<ExitCode> {
@@ -58,12 +63,13 @@ pub(crate) fn wave(arguments: &WaveArguments) -> anyhow::Result<ExitCode> {
             let picture = svg::draw(&wave, &window);
             fs::write(path, picture).with_context(|| format!("Cannot write the picture {}", path.display()))?;
         }
-        Some(None) => print(&mut io::stdout(), &svg::draw(&wave, &window))?,
+        Some(None) => output::write(&mut io::stdout(), &svg::draw(&wave, &window))?,
+        None if arguments.json => output::write(&mut io::stdout(), &json::write(&wave, &window)?)?,
         None => {
             let width = arguments.width.map_or_else(terminal_width, usize::from);
             let look = Look { width, ascii: arguments.ascii, colour: true };
             // It takes the colours out where they are not wanted.
-            print(&mut anstream::stdout(), &text::draw_with(&wave, &window, look))?;
+            output::write(&mut anstream::stdout(), &text::draw_with(&wave, &window, look))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -85,14 +91,6 @@ fn window(wave: &Wave, arguments: &WaveArguments) -> anyhow::Result<Window> {
         window.lines = arguments.lines.iter().map(|name| wave.find(name)).collect::<Result<_, _>>()?;
     }
     Ok(window)
-}
-
-/// Whoever reads may have seen enough.
-fn print(out: &mut impl Write, text: &str) -> anyhow::Result<()> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.context("Cannot write to standard output"),
-    }
 }
 
 fn terminal_width() -> usize {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::output::say;
 use clap::Args;
 use vgpio::control::keyboard::Keyboard;
 use vgpio::control::socket::ControlSocket;
@@ -48,7 +49,7 @@ impl WayArguments {
         let page = self.web.map(|port| WebPage::listen(board, port)).transpose()?;
         #[cfg(feature = "web")]
         if let Some(page) = &page {
-            eprintln!("vgpio: the page is at {}", page.url());
+            say(format_args!("the page is at {}", page.url()));
         }
         Ok(Ways {
             _control: control,

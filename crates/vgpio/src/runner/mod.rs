@@ -20,7 +20,7 @@ use std::thread;
 
 use case::Report;
 use matrix::Case;
-pub use stage::Interruption;
+pub use stage::{Interruption, seed_of_step};
 
 /// Who hears how a run goes.
 pub trait Listener: Send {

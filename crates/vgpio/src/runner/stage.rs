@@ -154,8 +154,8 @@ impl Stage {
     }
 }
 
-/// A seed for one step, so that no two of them are alike.
-pub(super) fn seed_of_step(seed: u64, step: usize) -> u64 {
+/// The seed of one step, so that no two of them are alike. `step` counts those of the set-up first, from 0.
+pub fn seed_of_step(seed: u64, step: usize) -> u64 {
     seed.wrapping_mul(1_000_003).wrapping_add(u64::try_from(step).unwrap_or(u64::MAX))
 }
 
@@ -164,9 +164,9 @@ pub(super) fn seed_of_step(seed: u64, step: usize) -> u64 {
 pub struct Interruption(Arc<AtomicI32>);
 
 impl Interruption {
-    /// Stops all that runs.
+    /// Stops all that runs. The first signal counts.
     pub fn interrupt(&self, signal: i32) {
-        self.0.store(signal, Ordering::SeqCst);
+        let _ = self.0.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// The signal that stopped the run.

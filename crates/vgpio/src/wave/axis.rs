@@ -54,7 +54,7 @@ fn label(at: u64, step: u64, (unit, name): (u64, &str)) -> String {
     if decimals == 0 { format!("{whole} {name}") } else { format!("{whole}.{fraction:0decimals$} {name}") }
 }
 
-fn nanoseconds(time: Duration) -> u64 {
+pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -1,7 +1,8 @@
-//! Waveforms that were recorded: reading them ([`Wave::read`]), and drawing them as text ([`text`]) or as a picture
-//! ([`svg`]).
+//! Waveforms that were recorded: reading them ([`Wave::read`]), drawing them as text ([`text`]) or as a picture ([`svg`]),
+//! and writing them as JSON ([`json`]).
 
 mod axis;
+pub mod json;
 mod read;
 mod signal;
 pub mod svg;

@@ -45,22 +45,22 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     kill_process(pid_of(child.id()), signal).unwrap();
 }
 
-fn pid_of(pid: u32) -> Pid {
+pub(crate) fn pid_of(pid: u32) -> Pid {
     Pid::from_raw(pid.cast_signed()).unwrap()
 }
 
 /// A folder with a file that can be booted as little as any other, and with a script in the place of QEMU.
-struct Stage {
-    folder: TempDir,
-    qemu: PathBuf,
+pub(crate) struct Stage {
+    pub(crate) folder: TempDir,
+    pub(crate) qemu: PathBuf,
 }
 
 impl Stage {
-    fn new(script: &str) -> Self {
+    pub(crate) fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let qemu = folder.path().join("qemu");
         fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -69,12 +69,12 @@ impl Stage {
         Self { folder, qemu }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
     /// `vgpio run` on this stage; its files are made here, too.
-    fn run(&self, more: &[&str]) -> Command {
+    pub(crate) fn run(&self, more: &[&str]) -> Command {
         let (image, vcd, qemu) = (self.path("image"), self.path("a.vcd"), self.qemu.display().to_string());
         let mut command = vgpio(&["run", "--image", &image, "--vcd", &vcd, "--qemu", &qemu]);
         command.args(more).env("TMPDIR", self.folder.path());
@@ -82,7 +82,7 @@ impl Stage {
     }
 
     /// What is left behind of sockets and their folders.
-    fn remains(&self) -> Vec<String> {
+    pub(crate) fn remains(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder.path()).unwrap().flatten();
         entries.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name.starts_with("vgpio")).collect()
     }
@@ -381,6 +381,12 @@ fn wave_draws_what_a_device_recorded() {
     assert_eq!(run(&["wave", &vcd, "--svg", &picture]).status.code(), Some(0));
     let printed = run(&["wave", &vcd, "--svg"]).stdout;
     assert!(printed.starts_with(b"<svg ") && fs::read(&picture).unwrap() == printed);
+
+    let json = String::from_utf8(run(&["wave", &vcd, "--json", "--lines", "in"]).stdout).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&line["line"], &line["schema"]), (&"in".into(), &"vgpio.wave/1".into()), "{json}");
+    let mistake = run(&["wave", &vcd, "--json", "--svg"]);
+    assert_eq!(mistake.status.code(), Some(2), "one or the other");
 
     let coloured = vgpio(&["wave", &vcd, "--lines", "in"]).env("CLICOLOR_FORCE", "1").output().unwrap();
     assert!(coloured.stdout.contains(&0x1b));

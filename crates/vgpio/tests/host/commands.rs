@@ -9,14 +9,14 @@ use crate::server::REQUESTS;
 use tempfile::TempDir;
 
 /// A simulation with the lines `led0` (which a guest uses as an output), `button0`, and one without a name.
-struct Simulation {
+pub(crate) struct Simulation {
     device: Child,
-    control: String,
+    pub(crate) control: String,
     guest: FrontEnd,
     _folder: TempDir,
 }
 
-fn simulation() -> Simulation {
+pub(crate) fn simulation() -> Simulation {
     let folder = tempfile::tempdir().unwrap();
     let (socket, control) = (folder.path().join("s"), folder.path().join("c"));
     let [path, control_path] = [&socket, &control].map(|path| path.display().to_string());

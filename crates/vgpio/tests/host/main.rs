@@ -6,8 +6,9 @@ mod commands;
 mod control;
 mod faults;
 mod front_end;
-
+mod pipes;
 mod scenario_files;
+mod scenario_runs;
 mod server;
 mod wave;
 #[cfg(feature = "web")]

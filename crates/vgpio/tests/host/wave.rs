@@ -3,7 +3,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use vgpio::wave::text::{Look, draw_with};
-use vgpio::wave::{Wave, Window, svg, text};
+use vgpio::wave::{Wave, Window, json, svg, text};
 
 /// Lines of every kind over two seconds: one that the guest blinks, a bouncing button, a PWM of 10 kHz for a quarter of a
 /// second, one that changes hands, one that nobody uses, and one whose name is as bad as names can be.
@@ -106,6 +106,22 @@ fn picture_is_exact_where_it_can_be_and_small_where_it_cannot() {
     // The 5000 edges of the PWM, and the bouncing of the button.
     assert_eq!(picture.matches("<rect class=\"block").count(), 2);
     insta::assert_snapshot!(picture);
+}
+
+#[test]
+fn json_has_the_edges_of_each_line() {
+    let wave = recording();
+    let lines = ["button0", "shared", "unused"].map(|name| wave.find(name).unwrap()).to_vec();
+    let window = Window { from: Duration::from_micros(600_500), to: Duration::from_millis(1300), lines };
+    let text = json::write(&wave, &window).unwrap();
+    insta::assert_snapshot!(text);
+    let all: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(all.iter().map(|line| line["schema"] == json::SCHEMA).collect::<Vec<_>>(), [true; 3]);
+    let pwm = Window { lines: vec![wave.find("pwm").unwrap()], ..wave.window() };
+    let pwm: serde_json::Value = serde_json::from_str(&json::write(&wave, &pwm).unwrap()).unwrap();
+    let rising = pwm["changes"].as_array().unwrap().iter().filter(|change| change["edge"] == "rising");
+    assert_eq!(rising.count(), 2500, "nothing is summed up");
+    assert_eq!(json::write(&Wave::default(), &Wave::default().window()).unwrap(), "");
 }
 
 #[test]
