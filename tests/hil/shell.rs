@@ -2,13 +2,17 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use gpio_model::draft;
 use gpio_model::observe::Activity;
 use gpio_model::ratified::Options;
-use hil::scene::{Running, Scene, Setting};
+use hil::scene::{Running, Scene, Setting, command};
 use vgpio::chip::Chip;
 use vgpio::qemu::command::{Presentation, QemuCommand};
+use virtio_gpio::messages::draft::RequestType;
 use virtio_gpio::messages::ratified::Request as R;
 use virtio_gpio::{Direction as D, InterruptType as I, Level as L, LineId};
 
@@ -22,6 +26,7 @@ pub(crate) const CASES: &[Entry] = &[
     ("garbage_is_survived", Transports::Modern, garbage),
     ("a_device_is_reset_and_its_lines_restored", Transports::Modern, reset),
     ("a_virtio_console_is_a_second_terminal", Transports::Both, virtio_console),
+    ("a_device_of_the_draft_obeys_too", Transports::Both, draft_device),
     ("without_shell_on_what_is_typed_is_ignored", Transports::Modern, off),
 ];
 
@@ -189,20 +194,23 @@ fn garbage(setting: Setting) -> anyhow::Result<()> {
         running.guest.type_in(&String::from_utf8_lossy(chunk))?;
     }
     running.guest.type_in(&"x".repeat(5000))?;
-    // What does not fit is dropped, and so may be this, as long as the rest is still being read.
-    let mut answered = false;
-    for _ in 0..600 {
-        running.guest.type_in("\x03\rget 2\r")?;
-        let patience = std::time::Duration::from_millis(100);
-        answered = running.console.wait_for(patience, "gpio0:2 button0 input low").is_ok();
-        if answered {
-            break;
+    insist(&mut running, "\x03\rget 2\r", "gpio0:2 button0 input low")?;
+    running.expect_no_line("panic")?;
+    insist(&mut running, "\x15exit\r", "errors=0 resets=0")?;
+    running.expect_exit(0)
+}
+
+/// Types something until it is answered: what does not fit is dropped, and so may be this, as long as what was typed
+/// before is still being read.
+fn insist(running: &mut Running, keys: &str, answer: &str) -> anyhow::Result<()> {
+    for _ in 0..100 {
+        // The guest may have gone on the last time.
+        let _ = running.guest.type_in(keys);
+        if running.console.wait_for(Duration::from_secs(5), answer).is_ok() {
+            return Ok(());
         }
     }
-    running.expect_no_line("panic")?;
-    ensure!(answered, "the shell does not answer any more:\n{}", running.text());
-    ask(&mut running, "\x15exit", "errors=0 resets=0")?;
-    running.expect_exit(0)
+    anyhow::bail!("the shell does not answer {keys:?} any more:\n{}", running.text())
 }
 
 fn reset(setting: Setting) -> anyhow::Result<()> {
@@ -219,40 +227,94 @@ fn reset(setting: Setting) -> anyhow::Result<()> {
     running.expect_exit(0)
 }
 
-fn virtio_console(setting: Setting) -> anyhow::Result<()> {
-    let folder = tempfile::tempdir()?;
-    let path = folder.path().join("console.sock");
-    let scene = scene(setting)?.append("blink=led0 watch=button0 period=100ms shell=on").with_command(|command| {
-        let chardev = format!("socket,id=vc,path={},server=on,wait=off", path.display());
+/// Adds a virtio console, whose other end is a socket.
+fn with_virtio_console(scene: Scene, path: &Path) -> Scene {
+    let chardev = format!("socket,id=vc,path={},server=on,wait=off", path.display());
+    scene.with_command(|command| {
         ["-device", "virtio-serial-device", "-chardev", &chardev, "-device", "virtconsole,chardev=vc"]
             .into_iter()
             .fold(command, QemuCommand::arg)
-    });
-    let mut running = start(scene)?;
-    running.expect_line("is a second terminal")?;
-    let mut terminal = UnixStream::connect(&path)?;
-    terminal.set_read_timeout(Some(hil::scene::PATIENCE))?;
-    let mut answers = BufReader::new(terminal.try_clone()?);
-    let mut ask = |command: &str, answer: &str| -> anyhow::Result<()> {
-        terminal.write_all(format!("{command}\r").as_bytes())?;
+    })
+}
+
+/// Somebody at the virtio console.
+struct Terminal {
+    keys: UnixStream,
+    answers: BufReader<UnixStream>,
+}
+
+impl Terminal {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let keys = UnixStream::connect(path)?;
+        keys.set_read_timeout(Some(hil::scene::PATIENCE))?;
+        Ok(Self { answers: BufReader::new(keys.try_clone()?), keys })
+    }
+
+    /// Types a line, and waits for one that has `answer` in it.
+    fn ask(&mut self, command: &str, answer: &str) -> anyhow::Result<()> {
+        self.keys.write_all(format!("{command}\r").as_bytes())?;
         let mut seen = String::new();
         while !seen.contains(answer) {
-            let length = answers.read_line(&mut seen).with_context(|| format!("expected {answer:?} after {seen:?}"))?;
+            let read = self.answers.read_line(&mut seen);
+            let length = read.with_context(|| format!("expected {answer:?} after {seen:?}"))?;
             ensure!(length > 0, "expected {answer:?}, saw {seen:?}");
         }
         Ok(())
-    };
-    ask("set rel\t 1", "gpio0:3 relay output high")?;
-    ask("get 2", "gpio0:2 button0 input low watch=both edges=0")?;
-    ask("got", "error: unknown command")?;
+    }
+}
+
+fn virtio_console(setting: Setting) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("console.sock");
+    let scene = scene(setting)?.append("blink=led0 watch=button0 period=100ms shell=on");
+    let mut running = start(with_virtio_console(scene, &path))?;
+    running.expect_line("is a second terminal")?;
+    let mut terminal = Terminal::open(&path)?;
+    terminal.ask("set rel\t 1", "gpio0:3 relay output high")?;
+    terminal.ask("get 2", "gpio0:2 button0 input low watch=both edges=0")?;
+    terminal.ask("got", "error: unknown command")?;
     // Many bytes at once, and what is typed on the console beside it.
     running.guest.type_in("set led1 1\r")?;
-    ask(&format!("{}\x15get relay", "x".repeat(3000)), "gpio0:3 relay output high")?;
+    terminal.ask(&format!("{}\x15get relay", "x".repeat(3000)), "gpio0:3 relay output high")?;
     running.expect_line("gpio0:1 led1 output high")?;
     running.expect_no_line("relay output high")?;
-    ask("exit", "> exit")?;
+    terminal.ask("exit", "> exit")?;
     running.expect_exit(0)?;
     running.expect_line("errors=0 resets=0")?;
+    Ok(())
+}
+
+/// Completion of names that a device of the draft tells, on both terminals; and what the device hears.
+fn draft_device(setting: Setting) -> anyhow::Result<()> {
+    let presentation = command(setting)?.program.presentation_of_draft(None, 256)?;
+    let options = draft::Options { config_size: presentation.config_size().into(), ..draft::Options::default() };
+    let chip = Chip::draft(LINES.map(str::to_owned).to_vec(), options)?;
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("console.sock");
+    let scene = Scene::new(setting, vec![(chip, presentation)])?.append("blink=none watch=none shell=on");
+    let mut running = start(with_virtio_console(scene, &path))?;
+    ask(&mut running, "get l\t\t\x15lines", "led0 led1 loop0")?;
+    ask(&mut running, "se\trel\thi\t", "gpio0:3 relay output high")?;
+    ask(&mut running, "get but\t", "gpio0:2 button0 input low")?;
+    running.drive(0, 2, L::High)?;
+    ask(&mut running, "get button0", "gpio0:2 button0 input high")?;
+    let mut terminal = Terminal::open(&path)?;
+    terminal.ask("tog\tled1\t 3 2ms", "gpio0:1 led1 output high")?;
+    terminal.ask("wat\t4", "gpio0:4 - input low watch=both edges=0")?;
+    running.drive(0, 4, L::High)?;
+    running.expect_line("edge gpio0:4 - rising level=1 count=1")?;
+    terminal.ask("set relay low", "gpio0:3 relay output low")?;
+    ask(&mut running, "exit", "summary blinks=0 edges=1 errors=0 resets=0")?;
+    running.expect_exit(0)?;
+    let of_relay = |activity| match activity {
+        Activity::Message { request, .. } if request.line == LineId(3) => Some((request.kind, request.value)),
+        _ => None,
+    };
+    let seen: Vec<_> = running.activities(0).into_iter().filter_map(of_relay).collect();
+    let [out, set, input] =
+        [RequestType::DirectionOutput, RequestType::SetValue, RequestType::DirectionInput].map(RequestType::code);
+    let expected = [(RequestType::Request.code(), 0), (out, 1), (set, 0), (set, 0), (input, 0)];
+    ensure!(seen == expected, "expected {expected:?}, saw {seen:?}");
     Ok(())
 }
 

@@ -36,6 +36,7 @@ pub(crate) const CASES: &[(&str, &str)] = &[
         "expect_edges_quiet",
         r#"{ set-control = { line = "button0", value = 1 } }, { expect-edges = { edges = ["led0 rising"], quiet = ["button0"] } }"#,
     ),
+    ("expect_edges_too_late", r#"{ expect-edges = { edges = ["led0 rising"], within = "50ms" } }"#),
     (
         "expect_count",
         r#"{ pulse = { line = "button0", width = "1ms" } }, { expect-count = { line = "button0", until = { time = "500ms" }, exactly = 3 } }"#,
