@@ -1,4 +1,6 @@
 //! Whether each kind of step is used by a scenario, and each that expects something has one that fails.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

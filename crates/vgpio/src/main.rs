@@ -10,29 +10,32 @@ use clap::{Parser, Subcommand};
 
 use cli::output::{NobodyReads, say};
 
-/// Simulated virtio GPIO devices for stock QEMU.
+/// Simulated virtio GPIO devices for stock QEMU: boot a guest, do things to its pins, and prove what it does
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version, after_help = BEGIN)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
 }
 
+const BEGIN: &str = "\
+To begin with:
+  vgpio run --for 10                       boot the project's image (scripts/build), and see it blink
+  vgpio run --control gpio.control         and let the commands info, get, set and monitor at it
+  vgpio test                               run the project's scenarios; docs/scenarios.md has how to write yours
+
+Exit status: 0 passed, 1 a check failed, 2 it could not be run. `vgpio COMMAND --help` has more.";
+
+/// What each does is said at its arguments: what stood here would hide that.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve a simulated device on a vhost-user socket
-    Device(cli::device::DeviceArguments),
     Run(cli::run::RunArguments),
-    Wave(cli::wave::WaveArguments),
-    /// Run scenarios, and say which passed
     Test(cli::test::TestArguments),
-    /// Show the chips and lines of a running simulation
+    Wave(cli::wave::WaveArguments),
+    Device(cli::device::DeviceArguments),
     Info(cli::info::InfoArguments),
-    /// Show the levels of lines of a running simulation
     Get(cli::get::GetArguments),
-    /// Drive lines of a running simulation from outside
     Set(cli::set::SetArguments),
-    /// Show the edges of lines of a running simulation as they come
     Monitor(cli::monitor::MonitorArguments),
 }
 

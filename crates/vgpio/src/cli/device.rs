@@ -15,6 +15,10 @@ use vgpio::duration;
 use vgpio::polling::Polling;
 use vgpio::server::{self, Options};
 
+/// Serve a simulated device on a vhost-user socket
+///
+/// QEMU connects to it, or any other front end; it ends when that goes. `vgpio run --print-command` shows both commands.
+/// Exit status: 0 it was used or ended by you; 2 it could not be served.
 #[derive(Debug, Args)]
 pub(crate) struct DeviceArguments {
     /// The socket to listen on

@@ -10,7 +10,7 @@ use super::output::print;
 use vgpio::control::message::{Answer, Request};
 use virtio_gpio::messages::Level;
 
-/// Shows the levels of lines, all at the same instant.
+/// Show the levels of lines of a running simulation, all at the same instant
 ///
 /// The format is that of libgpiod's gpioget: "led0"=active "button0"=inactive
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use super::lines::{Selection, chip_name};
 use super::output::print;
 use vgpio::control::message::{Answer, ChipState, Driver, LineState, Request, Use};
 
-/// Shows the chips and lines of a running simulation.
+/// Show the chips and lines of a running simulation
 ///
 /// The format is that of libgpiod's gpioinfo. A line that the guest uses has consumer="guest". At the end stand the level,
 /// and who drives the line: the guest, the outside, or nobody.

@@ -9,7 +9,7 @@ use super::lines::{Selection, chip_name, listed, parse_period, place};
 use super::output::{print, say};
 use vgpio::control::message::{Edge, Edges, Happening, LineState, Request, Stamp, Topic};
 
-/// Shows the edges of lines as they come.
+/// Show the edges of lines of a running simulation as they come
 ///
 /// The format is that of libgpiod's gpiomon; times are seconds since the simulation began. It ends with the simulation.
 /// Exit status: 0 it ended as it should; 1 the simulation ended before --num-events; 2 it could not be done.

@@ -30,8 +30,8 @@ const GRACE: Duration = Duration::from_secs(15);
 /// Boot a guest in QEMU with a simulated device
 ///
 /// Without --line or --lines the device has 8 lines: two LEDs, two buttons that the world presses, and an input that led0
-/// is wired to. Ctrl-C and Ctrl-A X end it, and so does a pipe that nobody reads any more. Exit status: 0 the guest ended well or was ended by you; 1 it failed; 2 it could
-/// not be run.
+/// is wired to. Ctrl-C and Ctrl-A X end it, and so does a pipe that nobody reads any more. Exit status: 0 the guest ended
+/// well or was ended by you; 1 it failed; 2 it could not be run.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct RunArguments {
@@ -46,7 +46,7 @@ pub(crate) struct RunArguments {
     /// The image to boot [default: target/images/BOARD/guest.elf]
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// QEMU's program, or the folder that has it [default: search PATH]
+    /// QEMU's program, or the folder that has it [default: search PATH, then .tools/bin]
     #[arg(long, value_name = "PATH")]
     qemu: Option<PathBuf>,
     /// The guest's boot arguments

@@ -11,7 +11,7 @@ use vgpio::control::client::Client;
 use vgpio::control::message::{Bit, Request};
 use virtio_gpio::messages::Level;
 
-/// Drives lines of a running simulation from outside, all at the same instant.
+/// Drive lines of a running simulation from outside, all at the same instant
 ///
 /// The words are those of libgpiod's gpioset. Other than there, the lines stay as they are when this command ends, unless
 /// --hold-period is given.

@@ -25,22 +25,22 @@ use vgpio::scenario::{self, problem::Problems};
 /// Guests that run at once, for each processor: they mostly wait.
 const GUESTS_FOR_EACH_PROCESSOR: usize = 2;
 
-/// Runs scenarios: what the world does to a guest, and what the guest must do.
+/// Run scenarios, and say which passed
 ///
-/// A scenario is a TOML file; docs/scenarios.md describes it, --schema prints its schema. Each runs on every board, protocol
-/// and transport that it names. People are told on standard error; --list, --schema, --print-command and --json - write to
-/// standard output.
+/// A scenario is a TOML file that says what the world does to a guest, and what the guest must do. docs/scenarios.md
+/// describes it, and --schema prints its schema. Each runs on every board, protocol and transport that it names. People
+/// are told on standard error; --list, --schema, --print-command and --json - write to standard output.
 ///
-/// Exit status: 0 all passed; 1 a check failed; 2 something could not be run (a bad file, no QEMU, no image, no case that
-/// matches); 130 Ctrl-C, 143 SIGTERM, and 141 when nobody reads what is told any more (a pipe to head), after everything was
-/// stopped and the reports were written.
+/// Exit status: 0 all passed; 1 a check failed; 2 something could not be run (a bad file, no QEMU, no image, no case
+/// that matches); 130 Ctrl-C, 143 SIGTERM, and 141 when nobody reads what is told any more (a pipe to head), after
+/// everything was stopped and the reports were written.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct TestArguments {
     /// Scenarios, or folders with scenarios
     #[arg(value_name = "PATH", default_value = "tests/scenarios")]
     paths: Vec<PathBuf>,
-    /// Only cases whose name has TEXT in it; repeat it to ask for more than one text
+    /// Only cases whose name (as --list shows it) has TEXT in it; repeat it, and all texts must be in it
     #[arg(long = "filter", value_name = "TEXT")]
     filters: Vec<String>,
     /// Show the names of the cases, and run none
@@ -58,7 +58,7 @@ pub(crate) struct TestArguments {
     /// Run only the I-th of N parts
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     shard: Option<Shard>,
-    /// Write a report as `JUnit` does
+    /// Write a report as JUnit does
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Write a JSON object for each case, and one for all; "-" is standard output
@@ -67,7 +67,7 @@ pub(crate) struct TestArguments {
     /// Keep the console, the waveform and the QEMU command of each case there
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
-    /// QEMU's program, or the folder that has it [default: search PATH]
+    /// QEMU's program, or the folder that has it [default: search PATH, then .tools/bin]
     #[arg(long, value_name = "PATH")]
     qemu: Option<PathBuf>,
     /// The image to boot, in place of the scenarios' own; {board} stands for the board
@@ -97,7 +97,7 @@ pub(crate) fn test(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
     };
     if arguments.list {
         let names = matrix::names(&files, &selection);
-        ensure!(!names.is_empty(), "No case matches");
+        ensure!(!names.is_empty(), matrix::NONE);
         for name in names {
             print(name)?;
         }

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 
+use super::board::project;
 use super::command::Presentation;
 
 /// QEMU for one architecture.
@@ -17,7 +18,7 @@ pub struct Program {
 
 impl Program {
     /// Finds the program of a board: `given` is the program or a folder that has it; otherwise it is searched for in
-    /// `PATH`.
+    /// `PATH`, and then where `scripts/setup` puts it.
     ///
     /// # Errors
     ///
@@ -28,11 +29,10 @@ impl Program {
             Some(program) => program.to_owned(),
             None => {
                 let folders = env::var_os("PATH").unwrap_or_default();
-                let found = env::split_paths(&folders).map(|folder| folder.join(binary)).find(|path| path.is_file());
+                let folders = env::split_paths(&folders).chain([project().join(".tools/bin")]);
+                let found = folders.map(|folder| folder.join(binary)).find(|path| path.is_file());
                 found.with_context(|| {
-                    format!(
-                        "There is no {binary} in PATH: run scripts/setup and give --qemu .tools/bin, or install QEMU"
-                    )
+                    format!("There is no {binary} in PATH, and none in .tools/bin: run scripts/setup, or install QEMU")
                 })?
             }
         };

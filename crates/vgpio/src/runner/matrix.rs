@@ -10,6 +10,10 @@ use crate::qemu::command::Presentation;
 use crate::qemu::program::Program;
 use crate::scenario::{self, Protocol, Transport};
 
+/// What is said when no case is wanted.
+pub const NONE: &str = "No case matches. They are named SCENARIO/BOARD/PROTOCOL/TRANSPORT, without folders; vgpio test --list without a \
+                        filter shows all";
+
 /// A board, and the QEMU for it.
 #[derive(Debug)]
 pub struct Rig {
@@ -122,7 +126,7 @@ pub fn names(files: &[Arc<scenario::File>], selection: &Selection) -> Vec<String
 /// When there are none, or when something that they need is missing; the message says what to do.
 pub fn cases(files: &[Arc<scenario::File>], selection: &Selection) -> anyhow::Result<Vec<Case>> {
     let wanted = wanted(files, selection);
-    ensure!(!wanted.is_empty(), "No case matches: vgpio test --list without a filter shows all");
+    ensure!(!wanted.is_empty(), NONE);
     let mut rigs: Vec<Arc<Rig>> = Vec::new();
     for draft in &wanted {
         if !rigs.iter().any(|rig| rig.board.name == draft.board) {
@@ -188,8 +192,11 @@ fn image(file: &scenario::File, board: &Board, selection: &Selection) -> anyhow:
         (None, Some(image)) => folder.join(named(image)),
         (None, None) => board.image(),
     };
-    let hint =
-        if image == board.image() { format!(": build it with scripts/build {}", board.name) } else { String::new() };
-    ensure!(image.is_file(), "There is no image {}{hint}", image.display());
+    let hint = if image == board.image() {
+        format!("build it with scripts/build {}", board.name)
+    } else {
+        "build it, or name another one with --image".to_owned()
+    };
+    ensure!(image.is_file(), "There is no image {}: {hint}", image.display());
     Ok(image)
 }

@@ -66,8 +66,10 @@ pub(super) fn note(measure: &Measure, up: &str, down: &str) -> (String, Option<S
 }
 
 fn rhythm(Rhythm { hertz, duty }: Rhythm) -> String {
+    /// From here on it is shown as one of the unit.
+    const ROUNDED: f64 = 0.9995;
     let units = [(1e6, "MHz"), (1e3, "kHz"), (1.0, "Hz"), (1e-3, "mHz")];
-    let (size, unit) = units.into_iter().find(|(size, _)| hertz >= *size).unwrap_or((1e-3, "mHz"));
+    let (size, unit) = units.into_iter().find(|(size, _)| hertz >= *size * ROUNDED).unwrap_or((1e-3, "mHz"));
     let hertz = hertz / size;
     let decimals = match hertz {
         100.0.. => 0,
@@ -108,6 +110,7 @@ mod tests {
         assert_eq!(told(2.0), ("3↑ 1↓".to_owned(), Some("2.00 Hz, 25 % high".to_owned())));
         assert_eq!(told(12_345.0).1.unwrap(), "12.3 kHz, 25 % high");
         assert_eq!(told(0.5).1.unwrap(), "500 mHz, 25 % high");
+        assert_eq!(told(0.9999).1.unwrap(), "1.00 Hz, 25 % high");
         assert_eq!(note(&Measure::default(), "+", "-"), ("0+ 0-".to_owned(), None));
     }
 }

@@ -208,7 +208,8 @@ const STUBBORN: &str = "trap '' TERM; echo $$; exec sleep 1000";
 fn start(stage: &Stage) -> (Child, Pid) {
     let mut run = stage.run(&[]).spawn().unwrap();
     let mut line = String::new();
-    BufReader::new(run.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Its reader stays: without one the run would end.
+    BufReader::new(run.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     (run, pid_of(line.trim().parse().unwrap()))
 }
 

@@ -155,7 +155,7 @@ fn mixed() -> Stage {
     let text = format!("exit = 0\nboards = [\"qemu-virt-aarch64\", \"qemu-virt-riscv64\"]\n{READY}");
     Stage::new(guest)
         .with("a.toml", &text)
-        .with("b.toml", "transports = [\"modern\"]\nsteps = [{ wait-serial = \"ready\" }]\n")
+        .with("b.toml", "transports = [\"modern\"]\nsteps = [{ wait-serial = \"bad\" }]\n")
 }
 
 #[test]
