@@ -96,7 +96,7 @@ struct Later {
 pub(crate) type Handler = Arc<dyn Fn() + Send + Sync>;
 
 /// Something that the outside does at a certain time.
-type Action = Box<dyn FnOnce() + Send>;
+pub(crate) type Action = Box<dyn FnOnce() + Send>;
 
 pub(crate) struct State {
     pub(crate) settings: Settings,
@@ -111,6 +111,10 @@ pub(crate) struct State {
     queues: [QueueState; 2],
     interrupt_status: InterruptStatus,
     interrupt_raised: bool,
+    /// Interrupts are on their way, and do not arrive before they are let go. Whether there are any.
+    held_interrupts: Option<bool>,
+    /// What the outside does when the driver is about to acknowledge an interrupt.
+    before_acknowledgement: Option<Action>,
     generation: u32,
     later: VecDeque<Later>,
     chains: Vec<Chain>,
@@ -256,6 +260,10 @@ impl State {
         }
     }
 
+    pub(crate) fn take_before_acknowledgement(&mut self) -> Option<Action> {
+        self.before_acknowledgement.take()
+    }
+
     pub(crate) fn acknowledge(&mut self) -> InterruptStatus {
         self.interrupt_raised = false;
         core::mem::replace(&mut self.interrupt_status, InterruptStatus::empty())
@@ -376,10 +384,18 @@ impl State {
         }
         let wanted = ring.interrupt_wanted(memory);
         if wanted && *tamper != Tamper::NoInterrupt {
-            self.interrupt_status |= InterruptStatus::USED_BUFFER;
-            if !core::mem::replace(&mut self.interrupt_raised, true) {
-                self.interrupts = self.interrupts.saturating_add(1);
-            }
+            self.interrupt();
+        }
+    }
+
+    fn interrupt(&mut self) {
+        if let Some(held) = &mut self.held_interrupts {
+            *held = true;
+            return;
+        }
+        self.interrupt_status |= InterruptStatus::USED_BUFFER;
+        if !core::mem::replace(&mut self.interrupt_raised, true) {
+            self.interrupts = self.interrupts.saturating_add(1);
         }
     }
 
@@ -459,6 +475,8 @@ impl Machine {
             queues: Default::default(),
             interrupt_status: InterruptStatus::empty(),
             interrupt_raised: false,
+            held_interrupts: None,
+            before_acknowledgement: None,
             generation: 0,
             later: VecDeque::new(),
             chains: Vec::new(),
@@ -545,6 +563,27 @@ impl Machine {
     /// Has the device interrupt without a reason.
     pub fn interrupt_spuriously(&self) {
         self.with(|state| state.interrupt_raised = true);
+    }
+
+    /// From now on, interrupts are under way for what the device has used, and do not arrive.
+    pub fn hold_interrupts(&self) {
+        self.with(|state| {
+            state.held_interrupts.get_or_insert(false);
+        });
+    }
+
+    /// The interrupts that were held arrive, as one; later ones at once.
+    pub fn release_interrupts(&self) {
+        self.with(|state| {
+            if state.held_interrupts.take() == Some(true) {
+                state.interrupt();
+            }
+        });
+    }
+
+    /// Has the outside do something just before the driver reads and acknowledges the interrupt the next time.
+    pub fn before_acknowledgement(&self, action: impl FnOnce() + Send + 'static) {
+        self.with(|state| state.before_acknowledgement = Some(Box::new(action)));
     }
 
     /// What the processor does when the device interrupts while the driver waits. Without a handler it does nothing

@@ -56,6 +56,9 @@ impl Transport for Registers {
     }
 
     fn acknowledge_interrupt(&self) -> InterruptStatus {
+        if let Some(action) = self.0.with(State::take_before_acknowledgement) {
+            action();
+        }
         self.access(State::acknowledge)
     }
 

@@ -411,6 +411,7 @@ fn b6_an_interrupt_storm_does_not_stop_the_work() {
     });
 }
 
+/// It may be late at first, on a host that is busy: that it is lost is said when no other has come for a while.
 #[test]
 fn b7_a_lost_interrupt_is_made_up_for_by_looking() {
     let machine = ratified();
@@ -423,7 +424,11 @@ fn b7_a_lost_interrupt_is_made_up_for_by_looking() {
         machine.pass(chip.next_deadline().unwrap().since(machine.now()));
         chip.poll();
         assert_eq!(pending.outcome(), Some(Ok(())));
+        assert_eq!((chip.statistics().rescues, notices(chip)), (1, vec![]));
+        machine.advance(chip, ms(1001));
         assert_eq!(notices(chip), [Notice::Odd { oddity: Oddity::LostInterrupt, count: 1 }]);
+        machine.advance(chip, ms(5000));
+        assert_eq!((chip.statistics().rescues, chip.statistics().oddities), (1, 1), "said once");
     });
 }
 

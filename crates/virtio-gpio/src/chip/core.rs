@@ -46,6 +46,10 @@ pub(crate) struct Core<'a, P: Platform> {
     last_strike: Instant,
     /// The reason of an interrupt that may be pending was taken away by the driver itself.
     pub(super) interrupt_cleared: bool,
+    /// Since when an interrupt is missing: what it was for was overdue, and found by looking.
+    pub(super) missing_since: Option<Instant>,
+    /// Interrupts for answers are off, because somebody looks for them.
+    interrupts_off: bool,
     /// The last drain ended at its limit. With event indexes the device need not interrupt for what is left.
     pub(super) drain_cut: bool,
     /// What callers who wait have learnt of the device's pace.
@@ -91,6 +95,8 @@ impl<'a, P: Platform> Core<'a, P> {
             strikes: 0,
             last_strike: Instant::from_nanos(0),
             interrupt_cleared: false,
+            missing_since: None,
+            interrupts_off: false,
             drain_cut: false,
         }
     }
@@ -222,33 +228,46 @@ impl<'a, P: Platform> Core<'a, P> {
     /// Handles an interrupt: acknowledges first and drains then, so that what comes in between raises a new one.
     /// Returns whether it was this device's.
     pub(super) fn handle_interrupt(&mut self, now: Instant) -> bool {
-        let raised = self.acknowledge_and_drain(now);
+        let raised = self.acknowledge(now);
+        // What came between the interrupt and its acknowledgement was acknowledged with it, though the interrupt
+        // controller may have noted it as another one.
+        let explained = ::core::mem::replace(&mut self.interrupt_cleared, raised);
+        // Also where the reason was taken away before: nobody else may look for what came since.
+        let found = (raised || self.has_news()) && self.take_what_came(now);
         if raised {
-            // What came between the interrupt and its acknowledgement was acknowledged with it, though the interrupt
-            // controller may have noted it as another one.
-            self.interrupt_cleared = true;
             self.statistics.interrupts = self.statistics.interrupts.wrapping_add(1);
-        } else if !::core::mem::take(&mut self.interrupt_cleared) {
+        }
+        if raised || explained || found {
+            self.missing_since = None;
+        } else {
             self.odd(Oddity::SpuriousInterrupt);
         }
         raised
     }
 
-    /// The part of [`handle_interrupt`](Self::handle_interrupt) that does not ask why it was called.
-    pub(super) fn acknowledge_and_drain(&mut self, now: Instant) -> bool {
+    /// The interrupt's handler is in place: takes what came before, and lowers the line.
+    pub(super) fn interrupt_enabled(&mut self, now: Instant) {
+        // The interrupt controller may have noted it already, and calls the handler for it.
+        self.interrupt_cleared |= self.acknowledge(now);
+        self.take_what_came(now);
+    }
+
+    /// Takes the reason of an interrupt away, if there is one, and hears what it says of the device as a whole. The queues
+    /// are to be looked at behind that: for what came before, no interrupt comes any more.
+    fn acknowledge(&mut self, now: Instant) -> bool {
         let status = self.transport.acknowledge_interrupt();
         self.fence.after_interrupt();
-        if status.is_empty() {
-            return false;
-        }
         if status.contains(InterruptStatus::CONFIG_CHANGE) {
             self.check_status(now);
         }
-        if self.health.has_live_device() {
-            self.drain(now);
-            self.finish_round(now);
-        }
-        true
+        !status.is_empty()
+    }
+
+    /// Drains the queues and does what follows from it. Returns whether there was anything.
+    fn take_what_came(&mut self, now: Instant) -> bool {
+        let found = self.health.has_live_device() && self.drain(now);
+        self.finish_round(now);
+        found
     }
 
     /// Advances everything: takes what came, gives up what is overdue, sends what is queued.
@@ -257,11 +276,16 @@ impl<'a, P: Platform> Core<'a, P> {
         if !self.health.has_live_device() {
             return;
         }
+        self.note_lost_interrupt(now);
         let overdue = self.requests.is_due(now);
-        if self.drain(now) && overdue {
+        if overdue {
             // Where the interrupt is edge-triggered and its line still up, no new edge comes until it is acknowledged.
-            self.interrupt_cleared = !self.transport.acknowledge_interrupt().is_empty();
-            self.odd(Oddity::LostInterrupt);
+            self.interrupt_cleared |= self.acknowledge(now);
+        }
+        let interrupts_off = self.interrupts_off;
+        if self.health.has_live_device() && self.drain(now) && overdue && !self.requests.is_due(now) && !interrupts_off {
+            self.statistics.rescues = self.statistics.rescues.wrapping_add(1);
+            self.missing_since.get_or_insert(now);
         }
         while self.health.has_live_device()
             && let Some(due) = self.requests.due(now)
@@ -272,6 +296,14 @@ impl<'a, P: Platform> Core<'a, P> {
             }
         }
         self.finish_round(now);
+    }
+
+    /// The interrupt for something that was found by looking did not come: on a busy host it may be late for a while.
+    fn note_lost_interrupt(&mut self, now: Instant) {
+        if self.missing_since.is_some_and(|since| now >= since.after(self.options.timeout)) {
+            self.missing_since = None;
+            self.odd(Oddity::LostInterrupt);
+        }
     }
 
     /// What every round ends with: lines that owe something, requests that wait for room, one notification.
@@ -300,8 +332,13 @@ impl<'a, P: Platform> Core<'a, P> {
     /// Somebody is going to wait for what is sent next.
     pub(super) fn announce(&mut self) {
         if self.health.is_running() && self.patience.prefers_looking() {
-            self.dialect.suppress_interrupts(bus!(self));
+            self.switch_interrupts_off();
         }
+    }
+
+    fn switch_interrupts_off(&mut self) {
+        self.interrupts_off = true;
+        self.dialect.suppress_interrupts(bus!(self));
     }
 
     /// A caller is about to wait, and may look for the answer by itself: until when, if at all. Interrupts for answers
@@ -311,7 +348,7 @@ impl<'a, P: Platform> Core<'a, P> {
             return None;
         }
         let until = now.after(self.patience.look_for()?);
-        self.dialect.suppress_interrupts(bus!(self));
+        self.switch_interrupts_off();
         Some(until)
     }
 
@@ -325,6 +362,7 @@ impl<'a, P: Platform> Core<'a, P> {
 
     /// Takes what came, and asks for interrupts. Returns whether there was anything.
     pub(super) fn drain(&mut self, now: Instant) -> bool {
+        self.interrupts_off = false;
         self.take_all(Interrupts::Wanted, now)
     }
 

@@ -108,6 +108,8 @@ pub struct Statistics {
     pub dropped_events: u64,
     /// Requests without an answer by their deadline.
     pub timeouts: u64,
+    /// Times that an overdue answer was found by looking, though an interrupt had been asked for: that was late, or lost.
+    pub rescues: u64,
     /// Resets of the device after the first one.
     pub resets: u64,
     /// Oddities of all kinds.

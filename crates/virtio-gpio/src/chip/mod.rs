@@ -233,7 +233,7 @@ impl<'a, P: Platform> Chip<'a, P> {
     /// otherwise. To be called once, after the interrupt's handler is in place.
     pub fn interrupt_enabled(&self) {
         let now = self.clock.now();
-        self.with(|core| core.acknowledge_and_drain(now));
+        self.with(|core| core.interrupt_enabled(now));
     }
 
     /// Does what is due: completions whose interrupt was lost, deadlines, pauses, recovery. To be called whenever the

@@ -154,6 +154,7 @@ impl<P: Platform> Core<'_, P> {
         self.statistics.resets = self.statistics.resets.wrapping_add(1);
         self.transport.set_status(DeviceStatus::empty());
         self.interrupt_cleared = true;
+        self.missing_since = None;
         self.health.state = State::Resetting { until: now.after(RESET_TIME), look: now };
         self.advance_recovery(now);
     }

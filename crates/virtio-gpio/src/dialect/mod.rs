@@ -90,9 +90,11 @@ pub enum Oddity {
     /// An event buffer came back without an interrupt though the line is watched; it is queued again, with growing
     /// pauses where it happens in a row.
     EmptyEvent(LineId),
-    /// The device interrupted without a reason.
+    /// The device interrupted without a reason. One whose reason was taken away before, by a look at what was overdue or
+    /// with an earlier interrupt, is none.
     SpuriousInterrupt,
-    /// An interrupt was lost: completions were found by looking.
+    /// An interrupt was lost: an overdue answer was found by looking, and for as long as a request may take no interrupt
+    /// came either.
     LostInterrupt,
 }
 

@@ -1,0 +1,188 @@
+//! Interrupts that come late, twice, or after what they were for was found by looking: none of them is odd, and none is
+//! needed by anything that came in between.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+mod common;
+
+use common::{High, Low, draft, ms, notices, output, ratified, triggers, watched, with_chip};
+use gpio_loopback::{Loopback, Machine};
+use virtio_gpio::{Chip, InterruptType, LineId, Notice, Oddity, Trigger};
+
+const SPURIOUS: Notice = Notice::Odd { oddity: Oddity::SpuriousInterrupt, count: 1 };
+
+/// Lets time pass until something is overdue, with nobody looking.
+fn be_late(machine: &Machine, chip: &Chip<'_, Loopback>) {
+    machine.run();
+    machine.pass(chip.next_deadline().unwrap().since(machine.now()));
+}
+
+/// An interrupt that was taken away by a poll may be under way all the same, and is for nothing then. One more is odd.
+#[test]
+fn an_interrupt_whose_reason_a_poll_took_is_not_odd() {
+    for machine in [ratified(), draft()] {
+        with_chip(&machine, |chip| {
+            let mut led = output(chip, 0, Low);
+            machine.pump(chip);
+            notices(chip);
+            let odd = chip.statistics().oddities;
+            let mut pending = led.start_set(High).unwrap();
+            be_late(&machine, chip);
+            assert!(machine.interrupt_raised());
+            chip.poll();
+            assert_eq!(pending.outcome(), Some(Ok(())));
+            assert!(!machine.interrupt_raised(), "the line is down, so that a new edge can come");
+            assert!(!chip.handle_interrupt());
+            machine.advance(chip, ms(5000));
+            assert_eq!((notices(chip), chip.statistics().oddities - odd), (vec![], 0));
+            chip.handle_interrupt();
+            assert_eq!(notices(chip), [SPURIOUS]);
+        });
+    }
+}
+
+/// A poll that finds nothing to acknowledge does not make an earlier acknowledgement unsaid.
+#[test]
+fn a_poll_in_between_does_not_make_an_interrupt_odd() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        let mut other = output(chip, 1, Low);
+        machine.pump(chip);
+        let mut pending = led.start_set(High).unwrap();
+        machine.run();
+        chip.handle_interrupt();
+        assert_eq!(pending.outcome(), Some(Ok(())));
+        machine.stall(ms(300));
+        let pending = other.start_set(High).unwrap();
+        be_late(&machine, chip);
+        chip.poll();
+        chip.handle_interrupt();
+        assert_eq!(notices(chip), []);
+        pending.wait().unwrap();
+    });
+}
+
+#[test]
+fn an_interrupt_from_before_it_was_enabled_is_not_odd() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        machine.pump(chip);
+        let mut pending = led.start_set(High).unwrap();
+        machine.run();
+        chip.interrupt_enabled();
+        assert_eq!(pending.outcome(), Some(Ok(())));
+        // The interrupt controller had noted it.
+        chip.handle_interrupt();
+        assert_eq!(notices(chip), []);
+        chip.handle_interrupt();
+        assert_eq!(notices(chip), [SPURIOUS]);
+    });
+}
+
+/// The host is busy: answers are there, their interrupts are not. They are late, and not lost.
+#[test]
+fn a_late_interrupt_is_not_lost() {
+    for machine in [ratified(), draft()] {
+        with_chip(&machine, |chip| {
+            let (mut led, mut other) = (output(chip, 0, Low), output(chip, 1, Low));
+            machine.pump(chip);
+            notices(chip);
+            let odd = chip.statistics().oddities;
+            machine.hold_interrupts();
+            let mut pending = [led.start_set(High).unwrap()];
+            be_late(&machine, chip);
+            chip.poll();
+            assert_eq!(pending[0].outcome(), Some(Ok(())));
+            assert_eq!(chip.statistics().rescues, 1);
+            let mut another = other.start_set(High).unwrap();
+            machine.run();
+            machine.pass(ms(100));
+            machine.release_interrupts();
+            machine.pump(chip);
+            assert_eq!(another.outcome(), Some(Ok(())));
+            machine.advance(chip, ms(5000));
+            assert_eq!((notices(chip), chip.statistics().oddities - odd), (vec![], 0));
+        });
+    }
+}
+
+/// Somebody who looks has asked for no interrupt, and misses none, however long something else held him up.
+#[test]
+fn an_interrupt_that_nobody_asked_for_is_not_lost() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        let interrupts = machine.costs().interrupts;
+        let stopped = machine.clone();
+        // While the driver looks, its processor is taken away for a while.
+        machine.at(machine.now(), move || stopped.pass(ms(400)));
+        led.set(High).unwrap();
+        assert_eq!(machine.costs().interrupts, interrupts, "the wait began with looking");
+        machine.advance(chip, ms(5000));
+        assert_eq!((chip.statistics().rescues, notices(chip)), (0, vec![]));
+    });
+}
+
+/// What comes after an overdue answer was looked for and before the interrupt is acknowledged: the acknowledgement is for it,
+/// too, and no interrupt comes for it any more. Nobody looks by himself here.
+#[test]
+fn what_comes_just_before_a_poll_acknowledges_is_taken() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let _button = watched(chip, 2, InterruptType::RisingEdge);
+        let mut led = output(chip, 0, Low);
+        machine.pump(chip);
+        let mut pending = led.start_set(High).unwrap();
+        be_late(&machine, chip);
+        let outside = machine.clone();
+        machine.before_acknowledgement(move || outside.drive(LineId(2), Some(High)));
+        chip.poll();
+        assert_eq!(pending.outcome(), Some(Ok(())));
+        while machine.interrupt_raised() {
+            chip.handle_interrupt();
+        }
+        assert_eq!(triggers(chip), [(2, Trigger::Rising)]);
+    });
+}
+
+/// A device may ask for a reset just when the driver polls for an overdue answer.
+#[test]
+fn a_poll_hears_that_the_device_needs_a_reset() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        let pending = led.start_set(High).unwrap();
+        be_late(&machine, chip);
+        let device = machine.clone();
+        machine.before_acknowledgement(move || device.need_reset());
+        chip.poll();
+        drop(pending);
+        assert_eq!(chip.statistics().resets, 1);
+        machine.advance(chip, ms(10));
+        led.set(High).unwrap();
+    });
+}
+
+/// An interrupt whose reason somebody else took away is served if there is something to do.
+#[test]
+fn an_interrupt_without_a_status_finds_what_came() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        machine.pump(chip);
+        machine.hold_interrupts();
+        let mut pending = led.start_set(High).unwrap();
+        machine.run();
+        assert!(!chip.handle_interrupt());
+        assert_eq!(pending.outcome(), Some(Ok(())));
+        assert_eq!(notices(chip), []);
+    });
+}
