@@ -750,6 +750,18 @@ impl Machine {
         });
     }
 
+    /// Reports what was held back of one queue first, and lets the device do nothing else. `false` if there is nothing.
+    pub fn release_first(&self, queue: u16) -> bool {
+        self.with(|state| {
+            let held = |later: &Later| later.due.is_none() && later.completion.chain.queue == queue;
+            let (Some(place), Some(memory)) = (state.later.iter().position(held), state.memory.clone()) else {
+                return false;
+            };
+            let later = state.later.remove(place);
+            later.inspect(|later| state.report(&memory, &later.completion, &Tamper::Nothing)).is_some()
+        })
+    }
+
     /// From now on, requests for the line are carried out and never answered; or they are answered again.
     pub fn mute(&self, line: LineId, mute: bool) {
         self.with(|state| {

@@ -316,6 +316,44 @@ fn an_edge_waits_for_a_request_slot() {
     });
 }
 
+/// A device gives the buffer back when the interrupt is switched off, and may do so before it answers. That is not odd, and
+/// the buffer is not queued for nothing.
+#[test]
+fn a_buffer_that_comes_back_before_the_answer_to_switching_off_stays_here() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = watched(chip, 0, RisingEdge);
+        machine.pump(chip);
+        machine.take_chains();
+        machine.tamper(0, [Tamper::Delay(ms(1))]);
+        pin.watch(InterruptType::None).unwrap();
+        machine.advance(chip, ms(10));
+        assert_eq!(machine.take_chains().iter().filter(|chain| chain.queue == 1).count(), 0);
+        assert_eq!((notices(chip), chip.statistics().oddities), (vec![], 0));
+    });
+}
+
+/// Where the interrupt stays on after all, the buffer goes back to the device.
+#[test]
+fn a_buffer_that_came_back_is_queued_again_where_the_interrupt_stays_on() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = watched(chip, 0, RisingEdge);
+        machine.pump(chip);
+        // Switched off, but by its answer something else happened.
+        machine.tamper(0, [Tamper::Bytes(vec![7, 0])]);
+        assert!(pin.watch(InterruptType::None).is_err());
+        machine.pump(chip);
+        machine.take_chains();
+        machine.advance(chip, ms(100));
+        let before = machine.take_activities().len();
+        pin.watch(InterruptType::None).unwrap();
+        pin.watch(RisingEdge).unwrap();
+        drive(&machine, chip, 0, High);
+        assert_eq!(triggers(chip), [(0, Rising)], "{before}");
+    });
+}
+
 /// E5, E6 of the fault catalogue: a pair that comes back without an interrupt is queued again.
 #[test]
 fn e6_a_pair_returned_without_an_interrupt_is_queued_again() {

@@ -6,6 +6,7 @@ use heapless::Deque;
 use super::events::{EventQueue, Notice, OddityCounts, Resources, Statistics};
 use super::lines::{LineSlot, LineTable, Rearm, Use};
 use super::patience::Patience;
+use super::reconcile::Question;
 use super::recovery::Health;
 use super::requests::{Due, Owner, RequestSlot, RequestTable, Target, Ticket, Times};
 use super::{Options, Submitted};
@@ -283,7 +284,8 @@ impl<'a, P: Platform> Core<'a, P> {
             self.interrupt_cleared |= self.acknowledge(now);
         }
         let interrupts_off = self.interrupts_off;
-        if self.health.has_live_device() && self.drain(now) && overdue && !self.requests.is_due(now) && !interrupts_off {
+        if self.health.has_live_device() && self.drain(now) && overdue && !self.requests.is_due(now) && !interrupts_off
+        {
             self.statistics.rescues = self.statistics.rescues.wrapping_add(1);
             self.missing_since.get_or_insert(now);
         }
@@ -519,8 +521,8 @@ impl<'a, P: Platform> Core<'a, P> {
                 record.interrupt = kind;
                 record.enabled = kind != InterruptType::None;
                 record.empty_events = 0;
+                record.question = Question::NONE;
                 if !record.enabled {
-                    record.pending = 0;
                     record.rearm = Rearm::No;
                 }
                 self.lines.owes(target.line_slot);

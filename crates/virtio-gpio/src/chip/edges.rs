@@ -1,5 +1,5 @@
-//! From what the device reports to the events that the application gets: event buffers and their arming, the level that
-//! tells which edge it was, and the draft's level messages.
+//! From what the device reports to the events that the application gets: event buffers and their arming, and the draft's
+//! level messages. Which edge it was that an event reports is worked out in [`super::reconcile`].
 
 use core::time::Duration;
 
@@ -8,8 +8,7 @@ use super::events::{Event, Trigger};
 use super::lines::{LineSlot, Rearm};
 use super::requests::Owner;
 use crate::clock::Instant;
-use crate::dialect::{Oddity, Operation, Value};
-use crate::error::Error;
+use crate::dialect::{Oddity, Operation};
 use crate::identify::Protocol;
 use crate::messages::{InterruptType, Level, LineId};
 use crate::platform::Platform;
@@ -66,6 +65,15 @@ impl<P: Platform> Core<'_, P> {
             }
             return;
         }
+        if !interrupt && self.is_switching_off(line_slot) {
+            // That is how its buffer comes back then (5.18.7). It is queued again where the interrupt stays on after all.
+            if let Some(record) = self.lines.get_mut(line_slot) {
+                record.rearm = Rearm::Soon;
+            }
+            self.lines.owes(line_slot);
+            return;
+        }
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
         if !interrupt {
             // A device may return a buffer that was queued in the wrong moment. One that always does is slowed down.
             record.empty_events = record.empty_events.saturating_add(1);
@@ -90,7 +98,7 @@ impl<P: Platform> Core<'_, P> {
             }
             InterruptType::BothEdges => {
                 // The event does not say which edge it was: the level is asked for, while the line is armed again.
-                record.pending = record.pending.saturating_add(1);
+                record.question.event_came(now);
                 record.rearm = Rearm::Soon;
             }
             InterruptType::HighLevel => self.deliver(line_slot, Trigger::High, false, now),
@@ -98,6 +106,15 @@ impl<P: Platform> Core<'_, P> {
             InterruptType::None => (),
         }
         self.serve_line(line_slot, now);
+    }
+
+    /// Whether the device was told to switch the line's interrupt off, and has not answered yet.
+    fn is_switching_off(&self, line_slot: u16) -> bool {
+        let off = Operation::SetInterruptType(InterruptType::None);
+        let tenure = self.lines.get(line_slot).map(|record| record.tenure);
+        self.requests.unanswered().any(|(_, request)| {
+            request.operation == off && request.line_slot == line_slot && Some(request.tenure) == tenure
+        })
     }
 
     /// Serves every line that owes something. What is owed from now on is for the next time.
@@ -146,16 +163,14 @@ impl<P: Platform> Core<'_, P> {
         if !record.watched() || !record.enabled {
             return;
         }
-        if (record.pending > 0 || record.owes_level) && !record.asking {
-            self.ask_level(line_slot, now);
-        }
+        self.serve_question(line_slot, now);
         let due = match record.rearm {
             Rearm::No => return,
             Rearm::Soon => true,
             Rearm::At(at) => now >= at,
         };
-        let armed =
-            due && self.events.room() > 0 && (record.armed || self.dialect.arm(bus!(self), line_slot, record.line));
+        let may = due && self.events.room() > 0 && !self.is_switching_off(line_slot);
+        let armed = may && (record.armed || self.dialect.arm(bus!(self), line_slot, record.line));
         if let Some(record) = self.lines.get_mut(line_slot).filter(|_| due) {
             record.armed |= armed;
             // A pause that is over is no deadline any more: what is missing now is room.
@@ -163,88 +178,6 @@ impl<P: Platform> Core<'_, P> {
         }
         if !armed {
             self.lines.owes(line_slot);
-        }
-    }
-
-    /// Asks for the level of a line; the answer is worth an event or more. Without a free request slot it stays owed.
-    pub(super) fn ask_level(&mut self, line_slot: u16, now: Instant) {
-        let asked = self.request(line_slot, Operation::GetValue, Owner::EventLevel, now).is_ok();
-        if let Some(record) = self.lines.get_mut(line_slot) {
-            record.asking = asked;
-            record.owes_level = !asked;
-        }
-        if !asked {
-            self.lines.owes(line_slot);
-        }
-    }
-
-    /// The level that an event made us ask for.
-    ///
-    /// For both edges, each event is one edge, and from a known level the first edge can only lead away from it: so
-    /// events alternate, even where the line is back already when the level is read. Where the level then read does
-    /// not fit, edges were merged by the device; it is asked once more, and if no event explains the difference until
-    /// then, the missing edge is delivered too.
-    pub(super) fn level_answered(&mut self, line_slot: u16, result: Result<Value, Error>, now: Instant) {
-        let Some(record) = self.lines.get_mut(line_slot) else { return };
-        record.asking = false;
-        let events = core::mem::take(&mut record.pending);
-        let after_reset = core::mem::take(&mut record.after_reset);
-        if !record.watched() {
-            return;
-        }
-        let read = match result {
-            Ok(Value::Level(level)) => Some(level),
-            _ => None,
-        };
-        match record.interrupt {
-            InterruptType::HighLevel | InterruptType::LowLevel => {
-                if let Some(level) = read {
-                    self.level_seen(line_slot, level, now);
-                }
-                return;
-            }
-            InterruptType::BothEdges => (),
-            InterruptType::RisingEdge | InterruptType::FallingEdge | InterruptType::None => {
-                if let Some(level) = read {
-                    self.settle(line_slot, level, after_reset, now);
-                }
-                return;
-            }
-        }
-        let known = if record.last_is_assumed { None } else { record.last };
-        // Without a level from before, the one read now says how the edges must have begun.
-        let begin = known.or(read.map(|level| if events % 2 == 0 { level } else { level.toggled() }));
-        record.last_is_assumed = begin.is_none();
-        // A device that never tells the level: that there were edges is certain, so they are delivered, and alternate.
-        let mut level = begin.or(record.last).unwrap_or(Level::Low);
-        for _ in 0..events {
-            level = level.toggled();
-            self.deliver(line_slot, Trigger::edge_to(level), false, now);
-        }
-        if let Some(record) = self.lines.get_mut(line_slot) {
-            record.last = Some(level);
-        }
-        match read {
-            // An event that is here already may be what explains it: the queues have no order between them.
-            Some(read) if read != level && (events > 0 || self.dialect.has_event(bus!(self))) => {
-                self.ask_level(line_slot, now);
-            }
-            Some(read) => self.settle(line_slot, read, after_reset, now),
-            None => (),
-        }
-    }
-
-    /// Delivers the edge between the last known level and this one, if there is one and it is wanted.
-    pub(super) fn settle(&mut self, line_slot: u16, level: Level, after_reset: bool, now: Instant) {
-        let Some(record) = self.lines.get_mut(line_slot) else { return };
-        let before = record.last.replace(level);
-        let wanted = match record.interrupt {
-            InterruptType::RisingEdge => level == Level::High,
-            InterruptType::FallingEdge => level == Level::Low,
-            kind => kind == InterruptType::BothEdges,
-        };
-        if wanted && before.is_some_and(|before| before != level) {
-            self.deliver(line_slot, Trigger::edge_to(level), after_reset, now);
         }
     }
 
@@ -307,9 +240,9 @@ impl<P: Platform> Core<'_, P> {
         self.notify();
     }
 
-    /// Whether a line's level is being asked for.
+    /// Whether it is being worked out which edges there were.
     pub(super) fn has_event_under_way(&self) -> bool {
-        let asks = |slot: &LineSlot| slot.watched() && (slot.asking || slot.pending > 0);
+        let asks = |slot: &LineSlot| slot.watched() && (slot.asking || slot.question.is_open());
         self.health.is_running() && self.lines.iter().any(|(_, slot)| asks(slot))
     }
 

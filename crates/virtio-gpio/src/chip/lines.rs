@@ -1,5 +1,6 @@
 //! The lines in use: what the application wants of each, which is also what is restored after a reset.
 
+use super::reconcile::Question;
 use crate::clock::Instant;
 use crate::dialect::Operation;
 use crate::messages::{InterruptType, Level, LineId};
@@ -53,10 +54,8 @@ pub struct LineSlot {
     pub(crate) last: Option<Level>,
     /// The device has never told the level; `last` only follows the edges.
     pub(crate) last_is_assumed: bool,
-    /// Events that came since the level was last asked for, and wait for the answer.
-    pub(crate) pending: u8,
-    /// The level is to be asked for, event or not.
-    pub(crate) owes_level: bool,
+    /// What is open about the line's edges.
+    pub(crate) question: Question,
     /// A question for the level is under way.
     pub(crate) asking: bool,
     /// The next answer is the level after a reset.
@@ -112,8 +111,7 @@ impl LineSlot {
         rearm: Rearm::No,
         last: None,
         last_is_assumed: false,
-        pending: 0,
-        owes_level: false,
+        question: Question::NONE,
         asking: false,
         after_reset: false,
         empty_events: 0,
@@ -187,12 +185,24 @@ impl LineSlot {
         self.in_use() && self.interrupt != InterruptType::None
     }
 
-    /// When it is armed again by itself, if it is waiting for just that.
+    /// When it is armed again by itself, or asked for its level, if it is waiting for just that.
     pub(crate) fn pause_ends(&self) -> Option<Instant> {
-        match self.rearm {
-            Rearm::At(at) if self.watched() && self.enabled => Some(at),
-            Rearm::At(_) | Rearm::Soon | Rearm::No => None,
-        }
+        let armed = match self.rearm {
+            Rearm::At(at) => Some(at),
+            Rearm::Soon | Rearm::No => None,
+        };
+        let asked = self.question.asked_at().filter(|_| !self.asking);
+        armed.into_iter().chain(asked).min().filter(|_| self.watched() && self.enabled)
+    }
+
+    /// Whether there is an edge between the last known level and this one, and it is wanted.
+    pub(crate) fn has_edge_to(&self, level: Level) -> bool {
+        let wanted = match self.interrupt {
+            InterruptType::RisingEdge => level == Level::High,
+            InterruptType::FallingEdge => level == Level::Low,
+            kind => kind == InterruptType::BothEdges,
+        };
+        wanted && self.last.is_some_and(|last| last != level)
     }
 
     /// Notes a level of a line that is not watched. It may be watched next: this is what its first edge will lead away
@@ -392,8 +402,7 @@ impl<'a> LineTable<'a> {
                 slot.interrupt_unsure = false;
                 slot.correcting = false;
                 slot.enabled = false;
-                slot.pending = 0;
-                slot.owes_level = false;
+                slot.question = Question::NONE;
                 slot.asking = false;
                 slot.empty_events = 0;
             }

@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod layout;
 pub(crate) mod lines;
 mod patience;
+mod reconcile;
 mod recovery;
 pub(crate) mod requests;
 mod setup;

@@ -283,12 +283,4 @@ impl<'a> Dialect<'a> {
             Self::Draft(link) => link.has_news(bus),
         }
     }
-
-    /// Whether an event waits to be taken. A draft's say their level by themselves: none that would explain another.
-    pub(crate) fn has_event<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>) -> bool {
-        match self {
-            Self::Ratified(link) => link.has_event(bus),
-            Self::Draft(_) => false,
-        }
-    }
 }

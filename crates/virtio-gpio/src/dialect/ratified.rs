@@ -141,11 +141,6 @@ impl<'a> Link<'a> {
         self.requests.has_used(bus) || self.events.as_ref().is_some_and(|events| events.has_used(bus))
     }
 
-    /// Whether an event waits to be taken.
-    pub(super) fn has_event<M: DmaMemory, F: Fence>(&self, bus: Bus<'_, M, F>) -> bool {
-        self.events.as_ref().is_some_and(|events| events.has_used(bus))
-    }
-
     /// Believes or refuses a response. Each byte is read once.
     fn response<M: DmaMemory>(
         &self,
