@@ -139,33 +139,49 @@ pub fn run_all<T>(requests: &mut [Request<'_, T>]) -> Result<(), SomeFailed> {
 /// Sends what there is room for, from `next` on, with one notification to each chip. Returns the chip that has no room
 /// for what is next, with its progress.
 fn send<'p, T>(requests: &mut [Request<'p, T>], next: &mut usize) -> Option<(&'p dyn Lines, u32)> {
-    let mut last: Option<(&'p dyn Lines, Instant)> = None;
+    let mut last: Option<Announced<'p>> = None;
     let mut full = None;
     for request in requests.iter_mut().skip(*next).filter(|request| !request.has_ended()) {
         let chip = request.pin.chip;
-        let now = match last {
-            Some((last, now)) if core::ptr::addr_eq(last, chip) => now,
+        let announced = match last.take() {
+            Some(announced) if core::ptr::addr_eq(announced.chip, chip) => announced,
             other => {
-                if let Some((other, _)) = other {
-                    other.notify();
-                }
-                chip.announce()
+                other.into_iter().for_each(Announced::end);
+                Announced { chip, now: chip.announce(), sent: false }
             }
         };
-        last = Some((chip, now));
-        if request.send(now).is_err() {
+        let announced = last.insert(announced);
+        if request.send(announced.now).is_err() {
             // Once more, so that nothing is missed that makes room from here on.
             let progress = chip.progress();
-            if request.send(now).is_err() {
+            if request.send(announced.now).is_err() {
                 full = Some((chip, progress));
                 break;
             }
         }
+        announced.sent |= matches!(request.state, State::Sent(_));
     }
-    if let Some((chip, _)) = last {
-        chip.notify();
-    }
+    last.into_iter().for_each(Announced::end);
     let unsent = requests.iter().skip(*next).position(|request| matches!(request.state, State::Unsent));
     *next = unsent.map_or(requests.len(), |unsent| next.saturating_add(unsent));
     full
+}
+
+/// A chip that expects a caller who waits.
+struct Announced<'p> {
+    chip: &'p dyn Lines,
+    now: Instant,
+    /// There is something to be waited for.
+    sent: bool,
+}
+
+impl Announced<'_> {
+    fn end(self) {
+        if self.sent {
+            self.chip.notify();
+        } else {
+            // Nobody waits, who would ask for interrupts again.
+            self.chip.poll();
+        }
+    }
 }

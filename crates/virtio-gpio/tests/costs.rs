@@ -15,7 +15,7 @@ use common::{DRAFT, High, Low, RATIFIED, events, ms, output, watched, with_plan}
 use gpio_loopback::{Costs, Loopback, Machine, Plan, Settings};
 use gpio_model::bank::Bank;
 use gpio_model::{draft, ratified};
-use virtio_gpio::{Chip, InterruptType, Level, LineId, Output, Request, run_all};
+use virtio_gpio::{Chip, Error, InterruptType, Level, LineId, Output, Request, run_all};
 
 const EVENT_IDX: u64 = 1 << 29;
 
@@ -106,6 +106,44 @@ fn many_lines_at_once_are_one_notification() {
             let mut pins = outputs(chip, count);
             let costs = cost(&machine, chip, || set_all(&mut pins, High));
             assert_eq!((costs.notifications, costs.interrupts, costs.register_accesses), (1, 1, 2), "{count} lines");
+        });
+    }
+}
+
+/// A batch that is larger than the request slots waits for room as it waits for its answers: looking, where that is quicker.
+#[test]
+fn a_batch_that_is_polled_for_waits_for_room_without_interrupts() {
+    for features in [EVENT_IDX, 0] {
+        let machine = machine(32, features);
+        with_plan(&machine, &Plan { requests: 5, ..plan(32, true) }, |chip| {
+            let mut pins = outputs(chip, 32);
+            let costs = cost(&machine, chip, || set_all(&mut pins, High));
+            assert_eq!((costs.notifications, costs.interrupts, costs.register_accesses), (8, 0, 8));
+        });
+    }
+}
+
+/// Nobody waits for a batch of which nothing could be sent: the next answer has its interrupt.
+#[test]
+fn a_batch_that_fails_at_once_leaves_interrupts_on() {
+    for features in [EVENT_IDX, 0] {
+        let machine = machine(8, features);
+        with_plan(&machine, &plan(8, true), |chip| {
+            let (mut lost, mut led) = (output(chip, 0, Low), output(chip, 1, Low));
+            machine.mute(LineId(0), true);
+            for _ in 0..3 {
+                assert_eq!(lost.set(High), Err(Error::Timeout));
+                led.set(High).unwrap();
+            }
+            assert_eq!(lost.set(High), Err(Error::LineLost));
+            machine.pump(chip);
+            assert!(run_all(&mut [lost.request_set(High)]).is_err());
+            let interrupts = machine.costs().interrupts;
+            let mut pending = led.start_set(Low).unwrap();
+            machine.run();
+            assert_eq!(machine.costs().interrupts, interrupts + 1);
+            chip.handle_interrupt();
+            assert_eq!(pending.outcome(), Some(Ok(())));
         });
     }
 }

@@ -2,7 +2,6 @@
 
 use ::core::fmt;
 
-use super::core::Core;
 use super::lines::{Rearm, Use};
 use super::requests::Ticket;
 use super::{Chip, Submitted};
@@ -21,8 +20,10 @@ pub(crate) trait Lines: Sync + fmt::Debug {
     fn now(&self) -> Instant;
     fn notify(&self);
     /// Somebody is going to wait for what is sent next: where that begins with polling, answers need no interrupt from
-    /// here on. Returns the present.
+    /// here on, until somebody has waited, or until [`poll`](Self::poll). Returns the present.
     fn announce(&self) -> Instant;
+    /// Does what is due, asks for interrupts, and notifies the device.
+    fn poll(&self);
     fn is_done(&self, ticket: Ticket) -> bool;
     fn take(&self, ticket: Ticket) -> Option<Result<Value, Error>>;
     fn wait(&self, submitted: Submitted) -> Result<Value, Error>;
@@ -67,8 +68,13 @@ impl<P: Platform> Lines for Chip<'_, P> {
     }
 
     fn announce(&self) -> Instant {
-        self.with(Core::announce);
-        self.clock.now()
+        let now = self.clock.now();
+        self.with(|core| core.announce(now));
+        now
+    }
+
+    fn poll(&self) {
+        Chip::poll(self);
     }
 
     fn deadline(&self) -> Instant {

@@ -1,6 +1,8 @@
 //! The chip's state machine. Everything that the driver does, it does here, in steps that never wait: take what came,
 //! send what is queued, give up what is overdue. Whoever waits, waits around it ([`super`]).
 
+use ::core::time::Duration;
+
 use heapless::Deque;
 
 use super::events::{EventQueue, Notice, OddityCounts, Resources, Statistics};
@@ -331,26 +333,23 @@ impl<'a, P: Platform> Core<'a, P> {
         self.health.has_live_device() && self.dialect.has_news(bus!(self))
     }
 
-    /// Somebody is going to wait for what is sent next.
-    pub(super) fn announce(&mut self) {
-        if self.health.is_running() && self.patience.prefers_looking() {
-            self.switch_interrupts_off();
-        }
+    /// Somebody is going to wait for what is sent next, or for room: until when he is to begin with looking, if at all.
+    /// Interrupts for answers are off then, until the next [`poll`](Self::poll) or interrupt.
+    pub(super) fn announce(&mut self, now: Instant) -> Option<Instant> {
+        let look = self.health.is_running().then(|| self.patience.look_unlearnt()).flatten();
+        self.switch_interrupts_off(look, now)
     }
 
-    fn switch_interrupts_off(&mut self) {
+    /// As [`announce`](Self::announce), for a caller who tells [`Patience`] how long it took.
+    pub(super) fn begin_look(&mut self, now: Instant) -> Option<Instant> {
+        let look = self.health.is_running().then(|| self.patience.look_for()).flatten();
+        self.switch_interrupts_off(look, now)
+    }
+
+    fn switch_interrupts_off(&mut self, look: Option<Duration>, now: Instant) -> Option<Instant> {
+        let until = now.after(look?);
         self.interrupts_off = true;
         self.dialect.suppress_interrupts(bus!(self));
-    }
-
-    /// A caller is about to wait, and may look for the answer by itself: until when, if at all. Interrupts for answers
-    /// are off then, until the next [`poll`](Self::poll) or interrupt.
-    pub(super) fn begin_look(&mut self, now: Instant) -> Option<Instant> {
-        if !self.health.is_running() {
-            return None;
-        }
-        let until = now.after(self.patience.look_for()?);
-        self.switch_interrupts_off();
         Some(until)
     }
 

@@ -44,9 +44,18 @@ impl Patience {
         }
         self.waits = self.waits.wrapping_add(1);
         let look = self.prefers_looking() != self.waits.is_multiple_of(TRY_EVERY);
+        look.then(|| self.length())
+    }
+
+    /// How long a wait begins with looking from which nothing is learnt; `None` if not at all.
+    pub(super) fn look_unlearnt(&self) -> Option<Duration> {
+        self.prefers_looking().then(|| self.length())
+    }
+
+    fn length(&self) -> Duration {
         // To sleep is not worth it before the time has passed that sleeping itself costs.
         let enough = self.looking.zip(self.sleeping).map(|(looking, sleeping)| looking.saturating_mul(2).max(sleeping));
-        look.then(|| Duration::from_nanos(enough.unwrap_or(self.limit).min(self.limit)))
+        Duration::from_nanos(enough.unwrap_or(self.limit).min(self.limit))
     }
 
     /// A wait has ended with an answer. `looked` says how it began.

@@ -1,6 +1,7 @@
 //! Waiting for answers, around the state machine: looking for them by itself for a while, then sleeping until the
 //! interrupt.
 
+use super::core::Core;
 use super::{Chip, Submitted};
 use crate::clock::{Clock, Instant};
 use crate::dialect::{Operation, Value};
@@ -34,9 +35,28 @@ impl<P: Platform> Chip<'_, P> {
     /// Something else must end first: waits until a request has ended, until something is due, or until the deadline.
     /// `progress` is the table's from the moment at which there was nothing for it but to wait.
     pub(super) fn wait_for_progress(&self, progress: u32, deadline: Instant) {
+        let now = self.clock.now();
+        if let Some(until) = self.with(|core| core.announce(now)) {
+            self.look(now, until, |core| core.requests.progress() != progress);
+        }
         self.poll();
         let wake = self.next_deadline().map_or(deadline, |due| due.min(deadline));
         self.clock.wait(wake, &|| self.with(|core| !core.has_news() && core.requests.progress() == progress));
+    }
+
+    /// Looks for what comes until `done` or until the time is over. Returns the present.
+    fn look(&self, mut now: Instant, until: Instant, done: impl Fn(&Core<'_, P>) -> bool) -> Instant {
+        let look = |now| {
+            self.with(|core| {
+                core.look(now);
+                done(core)
+            })
+        };
+        while now < until && !look(now) {
+            self.clock.relax();
+            now = self.clock.now();
+        }
+        now
     }
 
     pub(super) fn wait(&self, submitted: Submitted) -> Result<Value, Error> {
@@ -57,16 +77,7 @@ impl<P: Platform> Chip<'_, P> {
         };
         let mut now = since;
         if let Some(until) = look {
-            let done = |now| {
-                self.with(|core| {
-                    core.look(now);
-                    core.requests.is_done(ticket)
-                })
-            };
-            while now < until && !done(now) {
-                self.clock.relax();
-                now = self.clock.now();
-            }
+            now = self.look(since, until, |core| core.requests.is_done(ticket));
         }
         loop {
             let (taken, wake) = self.try_with(|core| {
