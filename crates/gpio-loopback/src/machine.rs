@@ -30,8 +30,6 @@ use crate::script::{Script, Tamper};
 
 const F_EVENT_IDX: u64 = 1 << 29;
 const F_VERSION_1: u64 = 1 << 32;
-/// Where the device finds the shared memory: within a legacy device's reach.
-const MEMORY_ADDRESS: u64 = 0x4000_0000;
 /// Interrupts that [`Machine::pump`] hands over in one go before it says that this is a storm.
 const STORM: u32 = 100_000;
 
@@ -61,6 +59,8 @@ pub struct Settings {
     pub config: Option<Vec<u8>>,
     /// Bytes of a cache line of memory that is not coherent; 1 if it is.
     pub granule: usize,
+    /// Where the device finds the shared memory. By default within a legacy device's reach.
+    pub memory_address: u64,
 }
 
 impl Settings {
@@ -73,6 +73,7 @@ impl Settings {
             queue_limits: [1024; 2],
             config: None,
             granule: 1,
+            memory_address: 0x4000_0000,
         }
     }
 }
@@ -514,7 +515,8 @@ impl Machine {
     /// Memory that the device can reach.
     pub fn allocate(&self, len: usize) -> Memory {
         self.with(|state| {
-            let (memory, device) = Memory::new(len, MEMORY_ADDRESS, state.settings.granule);
+            let Settings { memory_address, granule, .. } = state.settings;
+            let (memory, device) = Memory::new(len, memory_address, granule);
             state.memory = Some(device);
             memory
         })

@@ -1,7 +1,9 @@
 //! The memory that driver and device share.
 //!
 //! Every byte is an atomic, so that the device's side needs no `unsafe`. A machine that is not coherent has the memory
-//! twice: bytes go from one side to the other only where the driver asks for it, by whole granules as caches do.
+//! twice: bytes go from one side to the other only where the driver asks for it, by whole granules as caches do. What a side
+//! has not been handed is poison there: the driver finds it where the device has written since, and the device where it has
+//! read before.
 #![expect(unsafe_code, reason = "implements an unsafe trait")]
 
 use alloc::sync::Arc;
@@ -13,6 +15,9 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use virtio_gpio::memory::DmaMemory;
 
 const PAGE: usize = 4096;
+/// What the driver, and what the device, finds where it was handed nothing.
+const DRIVER_POISON: u8 = 0xd5;
+const DEVICE_POISON: u8 = 0xb6;
 
 #[derive(Debug)]
 #[repr(C, align(4096))]
@@ -20,8 +25,8 @@ struct Page([AtomicU8; PAGE]);
 
 type Pages = Arc<[Page]>;
 
-fn pages(len: usize) -> Pages {
-    (0..len.div_ceil(PAGE)).map(|_| Page([const { AtomicU8::new(0) }; PAGE])).collect()
+fn pages(len: usize, content: u8) -> Pages {
+    (0..len.div_ceil(PAGE)).map(|_| Page([(); PAGE].map(|()| AtomicU8::new(content)))).collect()
 }
 
 /// How often the driver handed bytes over, and took some over.
@@ -46,6 +51,8 @@ pub struct Memory {
 #[derive(Debug, Clone)]
 pub(crate) struct DeviceMemory {
     pages: Pages,
+    /// The driver's side, where it is another.
+    driver: Option<Pages>,
     address: u64,
     hand_overs: Arc<HandOvers>,
 }
@@ -53,11 +60,16 @@ pub(crate) struct DeviceMemory {
 impl Memory {
     /// `len` bytes that the device finds at `address`; `granule` is 1 for coherent memory.
     pub(crate) fn new(len: usize, address: u64, granule: usize) -> (Self, DeviceMemory) {
-        let driver = pages(len);
-        let device = if granule > 1 { pages(len) } else { driver.clone() };
+        let (driver, device) = if granule > 1 {
+            (pages(len, DRIVER_POISON), pages(len, DEVICE_POISON))
+        } else {
+            let both = pages(len, 0);
+            (both.clone(), both)
+        };
         let hand_overs = Arc::<HandOvers>::default();
+        let apart = (granule > 1).then(|| driver.clone());
         let memory = Self { driver, device: device.clone(), len, address, granule, hand_overs: hand_overs.clone() };
-        (memory, DeviceMemory { pages: device, address, hand_overs })
+        (memory, DeviceMemory { pages: device, driver: apart, address, hand_overs })
     }
 
     /// Copies the granules that `range` touches from one side to the other.
@@ -121,8 +133,21 @@ impl DeviceMemory {
         (to_device.load(Ordering::Relaxed), from_device.load(Ordering::Relaxed))
     }
 
+    fn offset(&self, address: u64) -> Option<usize> {
+        usize::try_from(address.checked_sub(self.address)?).ok()
+    }
+
     fn byte(&self, address: u64) -> Option<&AtomicU8> {
-        byte(&self.pages, usize::try_from(address.checked_sub(self.address)?).ok()?)
+        byte(&self.pages, self.offset(address)?)
+    }
+
+    /// The device has read bytes of the driver's, and will not find them again unless it is handed them again.
+    pub(crate) fn spoil(&self, address: u64, len: u32) {
+        if self.driver.is_some() {
+            for place in (address..).take(len as usize).map_while(|address| self.byte(address)) {
+                place.store(DEVICE_POISON, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Whether all of the bytes are there.
@@ -147,6 +172,9 @@ impl DeviceMemory {
         for (address, from) in (address..).zip(bytes) {
             if let Some(to) = self.byte(address) {
                 to.store(*from, Ordering::Relaxed);
+            }
+            if let Some(stale) = self.driver.as_ref().and_then(|driver| byte(driver, self.offset(address)?)) {
+                stale.store(DRIVER_POISON, Ordering::Relaxed);
             }
         }
     }

@@ -145,9 +145,13 @@ impl Ring {
         u64::from(index & self.areas.size.wrapping_sub(1))
     }
 
+    fn descriptor_at(&self, index: u16) -> u64 {
+        self.areas.descriptors.wrapping_add(u64::from(index).wrapping_mul(16))
+    }
+
     /// Reads one descriptor of the table.
     fn descriptor(&self, memory: &DeviceMemory, index: u16) -> Descriptor {
-        let at = self.areas.descriptors.wrapping_add(u64::from(index).wrapping_mul(16));
+        let at = self.descriptor_at(index);
         Descriptor {
             index,
             address: memory.read_u64(at),
@@ -169,7 +173,9 @@ impl Ring {
             return None;
         }
         let slot = self.slot(self.taken);
-        let head = memory.read_u16(self.available_at(slot.wrapping_mul(2).wrapping_add(4)));
+        let entry = self.available_at(slot.wrapping_mul(2).wrapping_add(4));
+        let head = memory.read_u16(entry);
+        memory.spoil(entry, 2);
         self.taken = self.taken.wrapping_add(1);
         let mut chain =
             Chain { queue: self.index, descriptors: Vec::new(), readable: Vec::new(), writable: Vec::new() };
@@ -194,7 +200,9 @@ impl Ring {
                     broken("a device-readable descriptor behind a device-writable one (2.7.4.2)");
                 }
                 chain.readable.extend(bytes);
+                memory.spoil(descriptor.address, descriptor.length);
             }
+            memory.spoil(self.descriptor_at(index), 16);
             chain.descriptors.push(descriptor);
             if descriptor.flags & VIRTQ_DESC_F_NEXT == 0 {
                 return Some(chain);

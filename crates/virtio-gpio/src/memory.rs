@@ -1,9 +1,25 @@
 //! The memory seam: the piece of memory that driver and device share.
 
+mod bounce;
+
 use core::ops::Range;
 use core::ptr::NonNull;
 
+pub use bounce::{Bounce, Mapped};
+
 /// One piece of memory that the device can reach. The driver lays out its rings and buffers in it and uses no other.
+///
+/// On a coherent machine base, length and address are all that there is to say. Elsewhere:
+///
+/// | the machine | what to write |
+/// | --- | --- |
+/// | caches are kept in step by hand | [`granule`](Self::granule): the longest cache line; [`sync_for_device`](Self::sync_for_device) cleans, and [`sync_for_driver`](Self::sync_for_driver) invalidates, the lines that the range touches. A clean must be over before the call returns: a notification may follow at once. No line may be fetched early into a range that the device has: where the processor does that, invalidating when taking over is what makes up for it |
+/// | the device reaches only some memory | [`Bounce`] |
+/// | the device has addresses of its own | [`Mapped`] |
+///
+/// Both hooks are called inside the driver's critical section, from any context in which its user calls it; a few times for a
+/// request, with the bytes of one descriptor, one buffer or one word of a ring (at set-up and reset: a whole queue). They
+/// order nothing: that is the [`Fence`](crate::fence::Fence)'s.
 ///
 /// # Safety
 ///

@@ -41,7 +41,6 @@ impl<M: DmaMemory> Shared<M> {
         Self { memory: ManuallyDrop::new(memory), exposed: false }
     }
 
-    #[cfg(test)]
     pub(crate) fn memory(&self) -> &M {
         &self.memory
     }
