@@ -87,6 +87,21 @@
 //! pins as the bits of a number. To go on meanwhile, [`Output::queue_set`], [`Input::queue_level`] and their like queue a
 //! request, [`Chip::notify`] notifies for all of them, and each [`Pending`] gives its outcome when there is one.
 //!
+//! # Tasks
+//!
+//! With the feature `async`, whatever waits has a sibling that is awaited: `Output::set_async`, `Input::level_async`,
+//! `Chip::line_async`, `Chip::event_async` and their like; a [`Pending`] is a future itself; and an [`Input`] implements
+//! `Wait` of `embedded-hal-async`, for edges and for levels. Nothing is allocated: a chip has places for the wakers of 32 tasks.
+//! Where more wait at once they take turns, which costs polls and no edge.
+//!
+//! A future can be dropped at any moment. Its request goes on, and what the device may still write stays the device's until
+//! it is given back; what would change what a line is used for is taken back, as after a time-out, and a line whose
+//! conversion is dropped is released.
+//!
+//! Tasks are woken by [`Chip::handle_interrupt`] and [`Chip::poll`], outside of the critical section. So the executor does
+//! what any application does: it calls [`Chip::poll`] when no task can go on, and sleeps until an interrupt or
+//! [`Chip::next_deadline`]. `examples/async_blink.rs` of the repository does so with `embassy-executor`.
+//!
 //! # Contexts
 //!
 //! Every function takes `&self` or a pin of its own, and may be called from main code and from interrupt handlers, on any
@@ -155,6 +170,7 @@
 //!
 //! # Feature flags
 //!
+//! - `async`: pins to be awaited; see [Tasks](#tasks). Off by default.
 //! - `virtio-drivers`: any transport of the crate `virtio-drivers` as a [`transport::Transport`]. Off by default.
 #![no_std]
 #![deny(unsafe_code)]
@@ -180,6 +196,8 @@ mod platform;
 mod port;
 mod queue;
 mod shared;
+#[cfg(feature = "async")]
+mod tasks;
 pub mod transport;
 
 pub use batch::{Request, SomeFailed, run_all};

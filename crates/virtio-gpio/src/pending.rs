@@ -12,9 +12,9 @@ use crate::error::Error;
 /// It occupies one request slot of the chip until its outcome was taken.
 #[must_use = "the outcome is lost when this is dropped"]
 pub struct Pending<'c, T = ()> {
-    chip: &'c dyn Lines,
+    pub(crate) chip: &'c dyn Lines,
     /// `None` once the outcome was taken.
-    submitted: Option<Submitted>,
+    pub(crate) submitted: Option<Submitted>,
     /// What the answer means.
     read: fn(Value) -> Option<T>,
 }
@@ -67,7 +67,7 @@ impl<'c, T> Pending<'c, T> {
         self.decode(self.chip.wait(submitted))
     }
 
-    fn decode(&self, result: Result<Value, Error>) -> Result<T, Error> {
+    pub(crate) fn decode(&self, result: Result<Value, Error>) -> Result<T, Error> {
         result.and_then(|value| (self.read)(value).ok_or(Error::OutcomeUnknown))
     }
 }

@@ -101,7 +101,7 @@ impl<L: fmt::Debug> core::error::Error for Rejected<L> {}
 
 /// A line that is in use and not configured.
 #[derive(Debug)]
-pub struct Line<'c>(Held<'c>);
+pub struct Line<'c>(pub(crate) Held<'c>);
 
 impl<'c> Line<'c> {
     pub(crate) fn new(chip: &'c dyn Lines, slot: u16, line: LineId) -> Self {
@@ -158,7 +158,7 @@ impl<'c> Line<'c> {
 
 /// A line that is sensed.
 #[derive(Debug)]
-pub struct Input<'c>(Held<'c>);
+pub struct Input<'c>(pub(crate) Held<'c>);
 
 impl<'c> Input<'c> {
     /// The line's number.
@@ -241,7 +241,7 @@ impl<'c> Input<'c> {
 
 /// A line that is driven.
 #[derive(Debug)]
-pub struct Output<'c>(Held<'c>);
+pub struct Output<'c>(pub(crate) Held<'c>);
 
 impl<'c> Output<'c> {
     /// The line's number.

@@ -24,20 +24,21 @@ use virtio_gpio::{
 
 /// Where the device finds the memory: not where the driver finds it.
 const ADDRESS: u64 = 0x9_0000_0000;
-const LENGTH: usize = 64 * 1024;
+const LENGTH: usize = 16 * PAGE;
+const PAGE: usize = 4096;
 const LINES: usize = 4;
 
 #[repr(align(4096))]
-struct Area([AtomicU8; LENGTH]);
+struct Page([AtomicU8; PAGE]);
 
 /// The memory seam.
 #[derive(Clone)]
-struct Memory(Arc<Area>);
+struct Memory(Arc<[Page]>);
 
 // SAFETY: the bytes are atomics, aligned by their type; a share of them lives as long as the value.
 unsafe impl DmaMemory for Memory {
     fn base(&self) -> NonNull<u8> {
-        NonNull::from(&self.0.0).cast()
+        NonNull::from(&*self.0).cast()
     }
 
     fn len(&self) -> usize {
@@ -50,9 +51,18 @@ unsafe impl DmaMemory for Memory {
 }
 
 impl Memory {
+    fn new() -> Self {
+        Self((0..LENGTH / PAGE).map(|_| Page([const { AtomicU8::new(0xa5) }; PAGE])).collect())
+    }
+
+    fn byte(&self, address: u64) -> &AtomicU8 {
+        let offset = usize::try_from(address - ADDRESS).unwrap();
+        &self.0[offset / PAGE].0[offset % PAGE]
+    }
+
     fn read<const N: usize>(&self, address: u64) -> [u8; N] {
-        let start = usize::try_from(address - ADDRESS).unwrap();
-        std::array::from_fn(|offset| self.0.0[start + offset].load(SeqCst))
+        let mut addresses = address..;
+        [(); N].map(|()| self.byte(addresses.next().unwrap()).load(SeqCst))
     }
 
     fn read_u16(&self, address: u64) -> u16 {
@@ -60,8 +70,7 @@ impl Memory {
     }
 
     fn write(&self, address: u64, bytes: &[u8]) {
-        let start = usize::try_from(address - ADDRESS).unwrap();
-        bytes.iter().zip(&self.0.0[start..]).for_each(|(byte, place)| place.store(*byte, SeqCst));
+        bytes.iter().zip(address..).for_each(|(byte, address)| self.byte(address).store(*byte, SeqCst));
     }
 }
 
@@ -89,8 +98,7 @@ struct Device {
 
 impl Device {
     fn new() -> Self {
-        let memory = Memory(Arc::new(Area([const { AtomicU8::new(0xa5) }; LENGTH])));
-        Self { state: Arc::default(), memory }
+        Self { state: Arc::default(), memory: Memory::new() }
     }
 
     /// The next available chain of two descriptors: its head, the first one's bytes, and where the second one is.

@@ -4,6 +4,8 @@ use ::core::fmt;
 
 use super::lines::{Rearm, Use};
 use super::requests::Ticket;
+#[cfg(feature = "async")]
+use super::tasks::Tasks;
 use super::{Chip, Submitted};
 use crate::clock::{Clock, Instant};
 use crate::dialect::{Operation, Value};
@@ -39,6 +41,9 @@ pub(crate) trait Lines: Sync + fmt::Debug {
     fn output_level(&self, line_slot: u16) -> Option<Level>;
     fn heard_level(&self, line_slot: u16) -> Option<Level>;
     fn forget(&self, line_slot: u16);
+    /// The same chip for tasks that wait for it.
+    #[cfg(feature = "async")]
+    fn tasks(&self) -> &dyn Tasks;
 }
 
 impl<P: Platform> Lines for Chip<'_, P> {
@@ -115,6 +120,8 @@ impl<P: Platform> Lines for Chip<'_, P> {
         if !self.info.interrupts {
             return Err(Error::NoInterrupts);
         }
+        #[cfg(feature = "async")]
+        self.leave_events_to_the_application(line_slot)?;
         let current = self.with(|core| core.lines.get(line_slot).map(|record| record.interrupt));
         let Some(current) = current else { return Err(Error::LineLost) };
         if current == kind {
@@ -127,15 +134,7 @@ impl<P: Platform> Lines for Chip<'_, P> {
         if kind == InterruptType::None {
             return Ok(());
         }
-        if let Some(limit) = self.info.watch_limit.map(usize::from) {
-            let taken = self.with(|core| {
-                let own = core.lines.get(line_slot).is_some_and(|record| record.armed);
-                core.watched_lines().saturating_sub(own.into())
-            });
-            if taken >= limit {
-                return Err(Error::TooManyWatched { limit });
-            }
-        }
+        self.try_with(|core| core.room_to_watch(line_slot))??;
         // The level that the first edge leads away from. A device that refuses to tell it can still interrupt.
         self.with(|core| core.lines.get_mut(line_slot).map(|record| record.last = None));
         if let Err(error @ (Error::Timeout | Error::OutcomeUnknown | Error::Recovering | Error::ChipFailed)) =
@@ -172,5 +171,10 @@ impl<P: Platform> Lines for Chip<'_, P> {
     fn forget(&self, line_slot: u16) {
         let now = self.clock.now();
         self.with(|core| core.forget(line_slot, now));
+    }
+
+    #[cfg(feature = "async")]
+    fn tasks(&self) -> &dyn Tasks {
+        self
     }
 }

@@ -6,7 +6,7 @@ use ::core::time::Duration;
 use heapless::Deque;
 
 use super::events::{EventQueue, Notice, OddityCounts, Resources, Statistics};
-use super::lines::{LineSlot, LineTable, Rearm, Use};
+use super::lines::{LineSlot, LineTable, Rearm, TakeError, Use};
 use super::patience::Patience;
 use super::reconcile::Question;
 use super::recovery::Health;
@@ -134,6 +134,16 @@ impl<'a, P: Platform> Core<'a, P> {
         add_status(&self.transport, DeviceStatus::DRIVER_OK);
         self.strikes = 0;
         Ok(())
+    }
+
+    /// Takes a line into use. [`Error::Busy`] while the device is still to hear that it was released.
+    pub(super) fn take_line(&mut self, line: LineId) -> Result<u16, Error> {
+        self.health.usable()?;
+        self.lines.take(line).map_err(|error| match error {
+            TakeError::InUse => Error::LineInUse(line),
+            TakeError::Leaving => Error::Busy,
+            TakeError::Full => Error::TooManyLines { limit: self.lines.capacity() },
+        })
     }
 
     // --- requests -------------------------------------------------------------------------------------------------
@@ -429,8 +439,10 @@ impl<'a, P: Platform> Core<'a, P> {
             self.send_queued();
             return;
         }
-        // What the application was told that it failed is not done behind its back, but taken back.
-        if result.is_ok() && request.owner != Owner::Correct && (awaited || !Self::is_taken_back(&request)) {
+        // What the application was told that it failed, or does not wait for any more, is not done behind its back, but
+        // taken back.
+        let wanted = awaited && request.owner != Owner::Nobody;
+        if result.is_ok() && request.owner != Owner::Correct && (wanted || !Self::is_taken_back(&request)) {
             self.apply(request.operation, request.target());
         }
         if let Ok(Value::Level(level)) = result
@@ -456,7 +468,7 @@ impl<'a, P: Platform> Core<'a, P> {
     }
 
     /// The record of the line that a request is about, unless the line is another's by now.
-    fn record_of(&mut self, request: &RequestSlot) -> Option<&mut LineSlot> {
+    pub(super) fn record_of(&mut self, request: &RequestSlot) -> Option<&mut LineSlot> {
         self.record(request.target())
     }
 

@@ -9,6 +9,7 @@ use super::lines::{LineSlot, Rearm};
 use super::requests::Owner;
 use crate::clock::Instant;
 use crate::dialect::{Oddity, Operation};
+use crate::error::Error;
 use crate::identify::Protocol;
 use crate::messages::{InterruptType, Level, LineId};
 use crate::platform::Platform;
@@ -39,6 +40,12 @@ impl<P: Platform> Core<'_, P> {
     pub(super) fn deliver(&mut self, line_slot: u16, trigger: Trigger, after_reset: bool, now: Instant) {
         let Some(record) = self.lines.get_mut(line_slot) else { return };
         record.count = record.count.saturating_add(1);
+        #[cfg(feature = "async")]
+        if record.keeps_events() {
+            record.note_edge(trigger.level());
+            self.statistics.events = self.statistics.events.wrapping_add(1);
+            return;
+        }
         let event = Event {
             line: record.line,
             trigger,
@@ -169,7 +176,8 @@ impl<P: Platform> Core<'_, P> {
             Rearm::Soon => true,
             Rearm::At(at) => now >= at,
         };
-        let may = due && self.events.room() > 0 && !self.is_switching_off(line_slot);
+        let room = record.keeps_events() || self.events.room() > 0;
+        let may = due && room && !self.is_switching_off(line_slot);
         let armed = may && (record.armed || self.dialect.arm(bus!(self), line_slot, record.line));
         if let Some(record) = self.lines.get_mut(line_slot).filter(|_| due) {
             record.armed |= armed;
@@ -246,8 +254,10 @@ impl<P: Platform> Core<'_, P> {
         self.health.is_running() && self.lines.iter().any(|(_, slot)| asks(slot))
     }
 
-    /// How many lines hold or are owed a buffer of the event queue.
-    pub(super) fn watched_lines(&self) -> usize {
-        self.lines.iter().filter(|(_, slot)| slot.armed || slot.watched()).count()
+    /// Whether the event queue has a buffer for one more line, which is not watched yet.
+    pub(super) fn room_to_watch(&self, line_slot: u16) -> Result<(), Error> {
+        let Some(limit) = self.dialect.watch_limit().map(usize::from) else { return Ok(()) };
+        let held = |&(number, slot): &(u16, &LineSlot)| number != line_slot && (slot.armed || slot.watched());
+        if self.lines.iter().filter(held).count() < limit { Ok(()) } else { Err(Error::TooManyWatched { limit }) }
     }
 }

@@ -68,7 +68,24 @@ pub struct LineSlot {
     pub(crate) strikes: u8,
     /// Given up.
     pub(crate) lost: bool,
+    /// Whether its edges are a waiting task's.
+    #[cfg(feature = "async")]
+    pub(crate) capture: Capture,
     links: Links,
+}
+
+/// Where the edges of a line go that a task waits for.
+#[cfg(feature = "async")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Capture {
+    /// To the application's queue, as those of all other lines.
+    Off,
+    /// Nowhere: no task is waiting at present.
+    Idle,
+    /// A task waits for this kind of edge.
+    Waiting(InterruptType),
+    /// It has come.
+    Seen,
 }
 
 /// How the slots of the table hang together; these survive the uses of a slot.
@@ -118,6 +135,8 @@ impl LineSlot {
         count: 0,
         strikes: 0,
         lost: false,
+        #[cfg(feature = "async")]
+        capture: Capture::Off,
         links: Links { bucket: None, next: None, owes: false, next_owing: None },
     };
 
@@ -183,6 +202,29 @@ impl LineSlot {
     /// Whether events of the line are wanted.
     pub(crate) fn watched(&self) -> bool {
         self.in_use() && self.interrupt != InterruptType::None
+    }
+
+    /// Whether its events are a task's, and take no room in the application's queue.
+    #[cfg_attr(not(feature = "async"), expect(clippy::unused_self, reason = "there are no tasks then"))]
+    pub(crate) fn keeps_events(&self) -> bool {
+        #[cfg(feature = "async")]
+        return self.capture != Capture::Off;
+        #[cfg(not(feature = "async"))]
+        false
+    }
+
+    /// Takes note of an edge for the task that waits for it.
+    #[cfg(feature = "async")]
+    pub(crate) fn note_edge(&mut self, to: Level) {
+        let wanted = match self.capture {
+            Capture::Waiting(InterruptType::RisingEdge) => to == Level::High,
+            Capture::Waiting(InterruptType::FallingEdge) => to == Level::Low,
+            Capture::Waiting(_) => true,
+            Capture::Off | Capture::Idle | Capture::Seen => false,
+        };
+        if wanted {
+            self.capture = Capture::Seen;
+        }
     }
 
     /// When it is armed again by itself, or asked for its level, if it is waiting for just that.

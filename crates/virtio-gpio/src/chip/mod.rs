@@ -14,6 +14,10 @@ mod reconcile;
 mod recovery;
 pub(crate) mod requests;
 mod setup;
+#[cfg(feature = "async")]
+pub(crate) mod tasks;
+#[cfg(feature = "async")]
+mod waiters;
 mod waiting;
 
 use ::core::cell::RefCell;
@@ -33,7 +37,6 @@ use crate::pins::Line;
 use crate::platform::Platform;
 use core::Core;
 use events::{Event, Notice, Resources, Statistics};
-use lines::TakeError;
 use requests::Ticket;
 
 pub(crate) use access::Lines;
@@ -100,6 +103,8 @@ pub struct Chip<'a, P: Platform> {
     clock: P::Clock,
     names: &'a [u8],
     info: Info,
+    #[cfg(feature = "async")]
+    waiters: waiters::Waiters,
 }
 
 impl<P: Platform> fmt::Debug for Chip<'_, P> {
@@ -121,9 +126,12 @@ impl<'a, P: Platform> Chip<'a, P> {
     /// [`Error::Busy`] if the state machine is at work already: a platform has called the chip from inside one of the
     /// driver's own calls of it.
     fn try_with<R>(&self, f: impl FnOnce(&mut Core<'a, P>) -> R) -> Result<R, Error> {
-        critical_section::with(|section| {
+        let done = critical_section::with(|section| {
             self.core.borrow(section).try_borrow_mut().map(|mut core| f(&mut core)).map_err(|_| Error::Busy)
-        })
+        });
+        #[cfg(feature = "async")]
+        self.wake_ready();
+        done
     }
 
     /// As [`try_with`](Self::try_with), where nothing done is an answer too.
@@ -196,16 +204,7 @@ impl<'a, P: Platform> Chip<'a, P> {
         }
         let deadline = self.clock.now().after(self.info.timeout);
         let slot = loop {
-            let (taken, progress) = self.try_with(|core| {
-                let taken = core.health.usable().and_then(|()| {
-                    core.lines.take(line).map_err(|error| match error {
-                        TakeError::InUse => Error::LineInUse(line),
-                        TakeError::Leaving => Error::Busy,
-                        TakeError::Full => Error::TooManyLines { limit: core.lines.capacity() },
-                    })
-                });
-                (taken, core.requests.progress())
-            })?;
+            let (taken, progress) = self.try_with(|core| (core.take_line(line), core.requests.progress()))?;
             match taken {
                 Err(Error::Busy) if self.clock.now() < deadline => self.wait_for_progress(progress, deadline),
                 taken => break taken?,
@@ -242,6 +241,8 @@ impl<'a, P: Platform> Chip<'a, P> {
     pub fn poll(&self) {
         let now = self.clock.now();
         self.with(|core| core.poll(now));
+        #[cfg(feature = "async")]
+        self.wake_overdue(now);
     }
 
     /// Notifies the device of the requests that [`Output::queue_set`](crate::Output::queue_set) has queued, once for all
@@ -252,7 +253,10 @@ impl<'a, P: Platform> Chip<'a, P> {
 
     /// When [`poll`](Self::poll) has something to do though the device does nothing.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.with(|core| core.next_deadline())
+        let own = self.with(|core| core.next_deadline());
+        #[cfg(feature = "async")]
+        let own = own.into_iter().chain(self.next_overdue()).min();
+        own
     }
 
     /// Whether there is nothing to be done: nothing in the queues, no event and no notice. Cheap; the condition under

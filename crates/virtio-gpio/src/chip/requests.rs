@@ -324,6 +324,13 @@ impl<'a> RequestTable<'a> {
         Some(result)
     }
 
+    /// The request of a ticket, while it is under way.
+    #[cfg(feature = "async")]
+    pub(crate) fn under_way(&self, ticket: Ticket) -> Option<RequestSlot> {
+        let under_way = |slot: &&RequestSlot| matches!(slot.phase, Phase::Queued | Phase::Sent);
+        self.get(ticket.slot).filter(|slot| slot.generation == ticket.generation).filter(under_way).copied()
+    }
+
     /// Nobody waits for the result any more. The request itself goes on.
     pub(crate) fn abandon(&mut self, ticket: Ticket) {
         self.progress = self.progress.wrapping_add(1);

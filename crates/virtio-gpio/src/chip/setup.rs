@@ -10,6 +10,8 @@ use super::events::{EventQueue, EventSlot};
 use super::layout::DmaLayout;
 use super::lines::{LineSlot, LineTable};
 use super::requests::{RequestSlot, RequestTable};
+#[cfg(feature = "async")]
+use super::waiters::Waiters;
 use super::{Chip, Info, NamesError};
 use crate::clock::{Clock, Instant};
 use crate::dialect::{Dialect, Value};
@@ -269,7 +271,14 @@ impl<'a, P: Platform> Chip<'a, P> {
         }
         let names: &'a [u8] = storage.names;
         let names = names.get(..length).unwrap_or_default();
-        Ok(Self { core: Mutex::new(RefCell::new(core)), clock: parts.clock, names, info })
+        Ok(Self {
+            core: Mutex::new(RefCell::new(core)),
+            clock: parts.clock,
+            names,
+            info,
+            #[cfg(feature = "async")]
+            waiters: Waiters::new(),
+        })
     }
 }
 
