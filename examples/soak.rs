@@ -3,8 +3,9 @@
 //! reported here with what the devices saw.
 //!
 //! `f`: work while the devices misbehave. `h`: work while they do not, when every error is one. `s`: finish what is under
-//! way, put right what misbehaviour has left behind, and report. `q`: end. Boot argument: `seed=NUMBER`. Lines whose name
-//! starts with `edge` are watched while the devices behave; all others change their use all the time.
+//! way, put right what misbehaviour has left behind, and report. `r`: behind that, reset the devices and report. `q`: end.
+//! Boot argument: `seed=NUMBER`. Lines whose name starts with `edge` are watched while the devices behave; all others change
+//! their use all the time.
 //!
 //! Reports are lines that start with `soak `, with words of the form `key=value`.
 #![cfg_attr(target_os = "none", no_std, no_main)]
@@ -20,7 +21,8 @@ use guest::platform::time::{Clock, SystemClock, idle_until};
 use guest::platform::{ExitCode, Machine, console};
 use log::{error, info};
 use virtio_gpio::{
-    Direction, Error, Event, Input, InterruptType, Level, Line, LineId, Notice, Output, Pending, Rejected, Trigger,
+    Direction, Error, Event, Fault, Input, InterruptType, Level, Line, LineId, Notice, Output, Pending, Rejected,
+    Trigger,
 };
 
 guest::entry!(run);
@@ -69,6 +71,10 @@ fn run(machine: &'static Machine) -> ExitCode {
             }
             b's' => {
                 soak.settle();
+                command = soak.rest_until_told();
+            }
+            b'r' => {
+                soak.reset();
                 command = soak.rest_until_told();
             }
             b'q' => break,
@@ -192,7 +198,10 @@ impl Soak {
         for (number, chip) in chips.iter().enumerate() {
             chip.poll();
             while let Some(notice) = chip.next_notice() {
-                let grave = matches!(notice, Notice::Resetting(_) | Notice::LineLost { .. } | Notice::Failed);
+                let grave = match notice {
+                    Notice::Resetting(fault) => fault != Fault::Requested,
+                    notice => matches!(notice, Notice::LineLost { .. } | Notice::Failed),
+                };
                 if notice == Notice::Failed || (grave && self.healthy) {
                     self.fail(format_args!("gpio{number}: {notice:?}"));
                 }
@@ -478,6 +487,17 @@ impl Soak {
             // Until further notice.
             self.healthy = true;
         }
+        self.report();
+    }
+
+    /// Resets all devices, as after a fault, and reports: every line must be as it was.
+    fn reset(&mut self) {
+        for (number, chip) in self.chips.iter().enumerate() {
+            if let Err(error) = chip.reset() {
+                self.fail(format_args!("gpio{number} cannot be reset: {error}"));
+            }
+        }
+        self.wait_for_rest();
         self.report();
     }
 

@@ -1,6 +1,7 @@
 //! Soaking: a guest that does random things to its lines (`examples/soak.rs`), and devices that behave and misbehave in
-//! turns. Between two turns everything stands still, and both sides' accounts are compared: no descriptor is missing, no
-//! edge was lost while the devices behaved, and every line is what the guest takes it for.
+//! turns. Between two turns everything stands still, and both sides' accounts are compared, also behind a reset that the
+//! guest asks for then: no descriptor is missing, no edge was lost while the devices behaved, and every line is what the
+//! guest takes it for.
 #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "an overflow is a failed run")]
 
 mod account;
@@ -196,6 +197,7 @@ impl<F: FnMut(&Progress)> Soak<F> {
         let begin = Instant::now();
         let mut account = self.next_account()?;
         loop {
+            account = self.reset_turn(&account)?;
             self.wait_until_armed(&account)?;
             // An edge from before may have waited for that.
             account = self.settled()?;
@@ -348,6 +350,17 @@ impl<F: FnMut(&Progress)> Soak<F> {
             })
         };
         account.lines.iter().filter(|line| line.line >= BUSY_LINES).map(watched).collect()
+    }
+
+    /// The guest has the devices reset, as after a fault. That every line is as it was is seen here, where nothing else
+    /// happens to the lines: behind a fault, most have been set anew before the devices are looked at.
+    fn reset_turn(&mut self, before: &Account) -> anyhow::Result<Account> {
+        self.running.guest.type_in("r")?;
+        let after = self.next_account()?;
+        for (before, after) in before.chips.iter().zip(&after.chips) {
+            ensure!(after.resets == before.resets + 1, "gpio{} was not reset once: {after:?}", after.chip);
+        }
+        Ok(after)
     }
 
     /// The devices behave; lines are driven no faster than each edge is an event of its own; none may be missing at the end.
