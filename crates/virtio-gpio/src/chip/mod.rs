@@ -4,15 +4,18 @@
 //! it: inside, nothing ever waits. So every function here may be called from main code and from interrupt handlers.
 
 mod access;
+mod arrivals;
 pub(crate) mod core;
 mod edges;
 pub(crate) mod events;
 pub(crate) mod layout;
 pub(crate) mod lines;
+mod outcomes;
 mod patience;
 mod reconcile;
 mod recovery;
 pub(crate) mod requests;
+mod sending;
 mod setup;
 #[cfg(feature = "async")]
 pub(crate) mod tasks;
