@@ -96,6 +96,7 @@ mod tests {
 
     /// A driver that sends something after each of the pauses, again and again; where `one` processor is all there is,
     /// not before nobody looks any more. Gives how often it is looked for in 64 rounds.
+    #[expect(clippy::arithmetic_side_effects, reason = "small counts")]
     fn looked_for(pauses: &[u64], one: bool) -> usize {
         let mut pace = Pace::new(Polling::Learnt);
         let mut now = Duration::ZERO;
