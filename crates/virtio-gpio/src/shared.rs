@@ -122,16 +122,35 @@ impl<M: DmaMemory> Shared<M> {
         }
     }
 
-    /// Writes eight bytes as two words: no 64-bit atomics are needed, and nobody reads before they are published.
+    /// Writes neighbouring words, each by itself and in no particular order: nobody reads before they are published.
+    pub(crate) fn write_words<const N: usize>(&self, offset: usize, words: [u32; N]) {
+        if let Some(place) = self.place::<[AtomicU32; N]>(offset) {
+            // SAFETY: as in `read_u8`.
+            let place = unsafe { place.as_ref() };
+            for (to, word) in place.iter().zip(words) {
+                to.store(word.to_le(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Reads neighbouring words, each by itself.
+    pub(crate) fn read_words<const N: usize>(&self, offset: usize) -> [u32; N] {
+        self.place::<[AtomicU32; N]>(offset).map_or([0; N], |place| {
+            // SAFETY: as in `read_u8`.
+            let place = unsafe { place.as_ref() };
+            place.each_ref().map(|word| u32::from_le(word.load(Ordering::Relaxed)))
+        })
+    }
+
+    /// Writes eight bytes as two words: no 64-bit atomics are needed.
     pub(crate) fn write_bytes8(&self, offset: usize, bytes: [u8; 8]) {
         let [b0, b1, b2, b3, b4, b5, b6, b7] = bytes;
-        self.write_u32(offset, u32::from_le_bytes([b0, b1, b2, b3]));
-        self.write_u32(offset.wrapping_add(4), u32::from_le_bytes([b4, b5, b6, b7]));
+        self.write_words(offset, [u32::from_le_bytes([b0, b1, b2, b3]), u32::from_le_bytes([b4, b5, b6, b7])]);
     }
 
     pub(crate) fn read_bytes8(&self, offset: usize) -> [u8; 8] {
-        let [b0, b1, b2, b3] = self.read_u32(offset).to_le_bytes();
-        let [b4, b5, b6, b7] = self.read_u32(offset.wrapping_add(4)).to_le_bytes();
+        let [low, high] = self.read_words(offset).map(u32::to_le_bytes);
+        let ([b0, b1, b2, b3], [b4, b5, b6, b7]) = (low, high);
         [b0, b1, b2, b3, b4, b5, b6, b7]
     }
 

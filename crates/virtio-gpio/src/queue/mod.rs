@@ -196,10 +196,10 @@ impl<'a> Queue<'a> {
             let descriptor = base.wrapping_add(layout.descriptor(index));
             let write = if buffer.writable { DESCRIPTOR_WRITE } else { 0 };
             let chained = if next.is_some() { DESCRIPTOR_NEXT } else { 0 };
-            bus.shared.write_bytes8(descriptor, bus.shared.device_address(buffer.offset).to_le_bytes());
-            bus.shared.write_u32(descriptor.wrapping_add(8), buffer.length);
-            bus.shared.write_u16(descriptor.wrapping_add(12), write | chained);
-            bus.shared.write_u16(descriptor.wrapping_add(14), next.unwrap_or(0));
+            let [a0, a1, a2, a3, a4, a5, a6, a7] = bus.shared.device_address(buffer.offset).to_le_bytes();
+            let (low, high) = (u32::from_le_bytes([a0, a1, a2, a3]), u32::from_le_bytes([a4, a5, a6, a7]));
+            let flags_and_next = u32::from(write | chained) | u32::from(next.unwrap_or(0)) << 16;
+            bus.shared.write_words(descriptor, [low, high, buffer.length, flags_and_next]);
             bus.shared.sync_for_device(descriptor..descriptor.wrapping_add(layout::DESCRIPTOR_SIZE));
         });
         let Some(head) = head else { return false };
@@ -248,8 +248,7 @@ impl<'a> Queue<'a> {
         }
         let element = self.at(self.layout.used_ring(from));
         bus.shared.sync_for_driver(element..element.wrapping_add(layout::USED_ELEMENT_SIZE));
-        let id = bus.shared.read_u32(element);
-        let length = bus.shared.read_u32(element.wrapping_add(4));
+        let [id, length] = bus.shared.read_words(element);
         match self.state.complete(id, length) {
             Ok(completion) => {
                 self.handshake.took_one();
