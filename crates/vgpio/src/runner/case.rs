@@ -139,6 +139,8 @@ fn try_run(
     let story = Story::new(stage.log.clone());
     let mut play = Play { case, layout, stage, interruption, deadline, story, step: (String::new(), None) };
     let played = play.all();
+    // Whether it ended by itself; when nobody can tell, it did not.
+    let ended = play.stage.guest.try_status().ok().flatten();
     play.stage.guest.end();
     report.console = play.stage.guest.output().lines();
     let Stage { guest, devices, waveform, messages, folder, .. } = play.stage;
@@ -149,6 +151,14 @@ fn try_run(
     let own = messages.lines().filter(|line| !line.contains(": terminating on signal "));
     report.messages = own.map(str::to_owned).collect();
     let played = played.map_err(|stop| match stop {
+        // Nothing of the guest was ever seen.
+        Stop::Failed(_)
+            if report.console.is_empty()
+                && !report.messages.is_empty()
+                && ended.is_some_and(|status| !status.success()) =>
+        {
+            Stop::Broken(anyhow::Error::msg(format!("QEMU ended by itself: {}", report.messages.join("; "))))
+        }
         Stop::Failed(mut failure) => {
             failure.waveform = draw(&waveform, &failure.when).unwrap_or_else(|error| format!("{error:#}"));
             Stop::Failed(failure)

@@ -230,13 +230,19 @@ fn run_ends_qemu_when_it_is_told_to_end() {
     }
 }
 
-/// On a terminal every key goes to the guest at once, Ctrl-C ends the run, and the settings are put back.
-#[test]
-fn run_uses_the_terminal_and_puts_it_back() {
-    let mut terminal = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
+/// A terminal: what a person has of it, and the file that a program has.
+pub(crate) fn terminal() -> (File, String) {
+    let terminal = File::from(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap());
     grantpt(&terminal).unwrap();
     unlockpt(&terminal).unwrap();
     let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    (terminal, name)
+}
+
+/// On a terminal every key goes to the guest at once, Ctrl-C ends the run, and the settings are put back.
+#[test]
+fn run_uses_the_terminal_and_puts_it_back() {
+    let (mut terminal, name) = terminal();
     let ours = || File::options().read(true).write(true).open(&name).unwrap();
     let before = tcgetattr(ours()).unwrap();
     // Ctrl-C is for all that use the terminal; a QEMU would end then, too, but in an order of its own.

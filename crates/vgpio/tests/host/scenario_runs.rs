@@ -1,7 +1,8 @@
 //! `vgpio test` as a shell and a CI see it: its options, reports and exit statuses. A script stands in for QEMU; what
 //! scenarios say about guests is tested together with the images.
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use vgpio::wave::{Value, Wave};
 use vgpio::world::{Stimulus, World};
 use virtio_gpio::messages::Level::High;
 
-use crate::command_line::{Stage, pid_of, run, signal, stderr, until, vgpio};
+use crate::command_line::{Stage, pid_of, run, signal, stderr, terminal, until, vgpio};
 
 /// A guest that says that it is there, and how to end it.
 const GUEST: &str = "echo ready; exec cat";
@@ -403,6 +404,42 @@ fn same_seed_gives_the_same_waveform_in_a_scenario() {
         assert!(seen.iter().zip(&due[1..]).all(is_late), "seed {seed}: {seen:?}, planned for {due:?}");
         assert!(seed == 5 || due != plan(5), "seed {seed} is no other one");
     }
+}
+
+#[test]
+fn progress_is_drawn_on_a_terminal() {
+    let stage = Stage::new(GUEST).with("a.toml", READY);
+    let (mut screen, name) = terminal();
+    let mut test = stage.test(&[]);
+    for variable in ["CI", "NO_COLOR"] {
+        test.env_remove(variable);
+    }
+    test.env("TERM", "xterm").stderr(File::options().write(true).open(name).unwrap());
+    let mut child = test.spawn().unwrap();
+    // It holds the other end as well.
+    drop(test);
+    let mut shown = Vec::new();
+    // Until nobody has the other end any more, which is an error here.
+    let mut part = [0; 4096];
+    while let Ok(length @ 1..) = screen.read(&mut part) {
+        shown.extend_from_slice(&part[..length]);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let screen = String::from_utf8_lossy(&shown);
+    assert!(
+        screen.contains("/4 ") && screen.contains("\u{1b}[32mPASS a/") && screen.contains("4 passed"),
+        "{screen:?}"
+    );
+}
+
+/// Then it is not the guest that failed.
+#[test]
+fn qemu_that_does_not_start_is_not_a_failed_check() {
+    let stage = Stage::new("echo 'qemu: no such device' >&2; exit 1").with("a.toml", READY);
+    let output = stage.ends_with(2, &["--filter", "aarch64"]);
+    let text = stderr(&output);
+    assert!(text.contains("it could not be run: QEMU ended by itself: qemu: no such device"), "{text}");
+    assert!(text.contains("0 passed, 0 failed, 2 could not be run"), "{text}");
 }
 
 /// A pipe that is read to its end, and standard input that nobody can answer from: as in CI.
