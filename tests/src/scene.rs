@@ -228,6 +228,17 @@ impl Running {
         Ok(())
     }
 
+    /// Ends a guest whose shell is on, once everything is done that it was started for, and expects that it ends well.
+    ///
+    /// # Errors
+    ///
+    /// With everything that the guest printed.
+    pub fn exit(&mut self) -> anyhow::Result<()> {
+        self.expect_line("INFO  shell: ready")?;
+        self.guest.type_in("exit\r")?;
+        self.expect_exit(0)
+    }
+
     /// Everything on the console.
     pub fn text(&self) -> String {
         self.console.lines().join("\n")
