@@ -17,9 +17,11 @@ mod faults;
 mod image;
 mod linux;
 mod peer;
+mod ports;
 mod ratified;
 mod shell;
 mod soak;
+mod tasks;
 mod tree;
 mod verdicts;
 mod web;
@@ -64,7 +66,9 @@ fn main() {
         ("catalogue", catalogue::CASES),
         ("fault_mix", fault_mix::CASES),
         ("soak", soak::CASES),
+        ("tasks", tasks::CASES),
         ("shell", shell::CASES),
+        ("ports", ports::CASES),
         ("peer", peer::CASES),
         ("linux", linux::CASES),
         ("control", control::CASES),
@@ -82,6 +86,7 @@ fn main() {
                     let run = move || case(setting).map_err(|error| Failed::from(format!("{error:#}")));
                     let trial = Trial::test(format!("{short}::{version}::{group}::{name}"), run);
                     let missing = match group {
+                        "ports" => !ports::are_for(board),
                         "peer" => !peer::is_there(),
                         "linux" => !hil::linux::is_there(board),
                         "web" => !web::is_there(),
