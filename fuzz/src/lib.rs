@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod boot_arguments;
+pub mod control;
 pub mod device;
 pub mod device_model;
 pub mod device_tree;
@@ -13,7 +14,9 @@ pub mod driver;
 pub mod messages;
 pub mod names;
 pub mod replay;
+pub mod scenario;
 pub mod vgpio_device;
+pub mod web;
 
 /// One target.
 #[derive(Debug, Clone, Copy)]
@@ -25,14 +28,17 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "boot_arguments", run: boot_arguments::run },
+    Target { name: "control", run: control::run },
     Target { name: "device_model", run: device_model::run },
     Target { name: "device_tree", run: device_tree::run },
     Target { name: "driver", run: driver::run },
     Target { name: "messages", run: messages::run },
     Target { name: "names", run: names::run },
+    Target { name: "scenario", run: scenario::run },
     Target { name: "vgpio_device", run: vgpio_device::run },
+    Target { name: "web", run: web::run },
 ];
 
 /// The program of a target: under `cargo fuzz` it is libFuzzer, otherwise it runs files.

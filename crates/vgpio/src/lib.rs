@@ -23,3 +23,11 @@ pub mod wave;
 #[cfg(feature = "web")]
 pub mod web;
 pub mod world;
+
+/// Parts that read bytes from elsewhere, for the fuzz targets alone.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::control::fuzzing::read_requests;
+    pub use crate::web::fuzzing::receive;
+}

@@ -9,6 +9,8 @@
 
 pub mod client;
 pub(crate) mod crowd;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod hub;
 pub mod keyboard;
 pub mod message;

@@ -17,10 +17,10 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A refusal: the status, and what it means here.
-pub(super) type Refusal = (&'static str, &'static str);
+type Refusal = (&'static str, &'static str);
 
 /// There are too many pages open.
-pub(super) const FULL: Refusal = ("503 Service Unavailable", "Too many pages are open: close one\n");
+const FULL: Refusal = ("503 Service Unavailable", "Too many pages are open: close one\n");
 const NOT_UNDERSTOOD: Refusal = ("400 Bad Request", "This is not understood\n");
 const NOT_FROM_THERE: Refusal =
     ("403 Forbidden", "This page is for browsers on this machine, by the address that vgpio says\n");
@@ -29,7 +29,7 @@ const NOT_THAT_WAY: Refusal = ("405 Method Not Allowed", "There is nothing to do
 
 /// What a connection wants.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+enum Wish {
     /// The page.
     Page,
     /// The page's WebSocket.
@@ -40,11 +40,11 @@ pub(super) enum Wish {
 
 /// The head of a request; `None` if it cannot be understood.
 #[derive(Debug)]
-pub(super) struct Visitor(Option<Request>);
+struct Visitor(Option<Request>);
 
 impl Visitor {
     /// Reads the head of a request. `None` if the other side has gone without one.
-    pub(super) fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
+    fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
         let mut head = Vec::new();
         let mut bytes = [0; 2048];
         while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -62,7 +62,7 @@ impl Visitor {
 
     /// What it wants, and whether it gets it. A page of somebody else may send a browser here, by a name of its own that it
     /// lets point to this machine (then `Host` is that name) or across (then `Origin` is that page).
-    pub(super) fn wish(&self, port: u16) -> Wish {
+    fn wish(&self, port: u16) -> Wish {
         let Some(request) = &self.0 else { return Wish::Nothing(NOT_UNDERSTOOD) };
         let ours = [format!("127.0.0.1:{port}"), format!("localhost:{port}")];
         let field = |name| request.headers().get(name).map(header::HeaderValue::as_bytes);
@@ -84,7 +84,7 @@ impl Visitor {
     }
 
     /// Makes the connection a WebSocket (RFC 6455, section 4.2.2).
-    pub(super) fn upgrade(&self, stream: &mut impl Write) -> Result<(), Refusal> {
+    fn upgrade(&self, stream: &mut impl Write) -> Result<(), Refusal> {
         let response = self.0.as_ref().and_then(|request| create_response(request).ok()).ok_or(NOT_UNDERSTOOD)?;
         // If it cannot be written, the first message cannot either.
         write_response(stream, &response).map_err(|_| NOT_UNDERSTOOD)
@@ -103,11 +103,27 @@ fn parse(head: &[u8]) -> Option<Request> {
     request.version(tungstenite::http::Version::HTTP_11).body(()).ok()
 }
 
-pub(super) fn send_page(stream: &mut impl Write) -> io::Result<()> {
-    send(stream, "200 OK", "text/html; charset=utf-8", PAGE)
+/// Hears what a new connection wants, and gives it what it gets. Returns whether it is a WebSocket now, which it can be
+/// only while `has_room` says so.
+pub(super) fn receive(
+    stream: &mut (impl Read + Write),
+    port: u16,
+    has_room: impl FnOnce() -> bool,
+) -> io::Result<bool> {
+    let Some(visitor) = Visitor::read(stream)? else { return Ok(false) };
+    let refusal = match visitor.wish(port) {
+        Wish::Page => return send(stream, "200 OK", "text/html; charset=utf-8", PAGE).map(|()| false),
+        Wish::Nothing(refusal) => refusal,
+        Wish::Talk if !has_room() => FULL,
+        Wish::Talk => match visitor.upgrade(stream) {
+            Ok(()) => return Ok(true),
+            Err(refusal) => refusal,
+        },
+    };
+    refuse(stream, refusal).map(|()| false)
 }
 
-pub(super) fn refuse(stream: &mut impl Write, (status, text): Refusal) -> io::Result<()> {
+fn refuse(stream: &mut impl Write, (status, text): Refusal) -> io::Result<()> {
     send(stream, status, "text/plain; charset=utf-8", text)
 }
 

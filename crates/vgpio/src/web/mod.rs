@@ -4,6 +4,8 @@
 //! more client. Both are for this machine only: we listen on its loopback address, and refuse what a browser brings from
 //! pages of others (`http`).
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod http;
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,7 +19,6 @@ use anyhow::Context;
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Error, Message, WebSocket};
 
-use self::http::{Visitor, Wish};
 use crate::control::crowd::{Crowd, Heard};
 use crate::control::switchboard::Switchboard;
 
@@ -129,16 +130,8 @@ impl Acceptor {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        let Some(visitor) = Visitor::read(&mut stream)? else { return Ok(()) };
-        match visitor.wish(self.address.port()) {
-            Wish::Page => http::send_page(&mut stream),
-            Wish::Nothing(refusal) => http::refuse(&mut stream, refusal),
-            Wish::Talk if !self.crowd.has_room() => http::refuse(&mut stream, http::FULL),
-            Wish::Talk => match visitor.upgrade(&mut stream) {
-                Ok(()) => self.admit(stream),
-                Err(refusal) => http::refuse(&mut stream, refusal),
-            },
-        }
+        let is_socket = http::receive(&mut stream, self.address.port(), || self.crowd.has_room())?;
+        if is_socket { self.admit(stream) } else { Ok(()) }
     }
 
     fn admit(&self, stream: TcpStream) -> io::Result<()> {

@@ -1,0 +1,4 @@
+//! See `fuzz::web`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::target!(web);
