@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 
 use super::suggest::nearest;
 
@@ -86,7 +86,7 @@ pub struct Problems {
 
 impl Problems {
     pub(super) fn unreadable(path: &Path, error: &io::Error) -> Self {
-        let problem = Problem { message: format!("cannot read {}: {error}", path.display()), span: None, help: None };
+        let problem = Problem { message: format!("this file cannot be read: {error}"), span: None, help: None };
         Self { path: path.to_owned(), text: String::new(), problems: vec![problem] }
     }
 
@@ -98,10 +98,13 @@ impl Problems {
             let mut group = Level::ERROR
                 .primary_title(problem.message.as_str())
                 .elements(std::iter::empty::<annotate_snippets::Element<'_>>());
-            if let Some(span) = &problem.span {
-                let annotation = AnnotationKind::Primary.span(span.clone());
-                group = group.element(Snippet::source(self.text.as_str()).path(path.as_str()).annotation(annotation));
-            }
+            group = match &problem.span {
+                Some(span) => {
+                    let annotation = AnnotationKind::Primary.span(span.clone());
+                    group.element(Snippet::source(self.text.as_str()).path(path.as_str()).annotation(annotation))
+                }
+                None => group.element(Origin::path(path.as_str())),
+            };
             if let Some(help) = &problem.help {
                 group = group.element(Level::HELP.message(help.as_str()));
             }

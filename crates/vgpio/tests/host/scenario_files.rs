@@ -128,6 +128,14 @@ fn heads_that_make_no_sense_are_refused() {
     assert_snapshot!(files.map(problems).join("\n\n"));
 }
 
+/// Of a file as a whole, too: several files can be wrong at once. An empty one did it, which a fuzz target tried.
+#[test]
+fn a_problem_without_a_place_names_its_file() {
+    assert!(problems("").contains("--> blink.toml"), "{}", problems(""));
+    let unreadable = File::read(Path::new("no-such-folder/blink.toml")).map(drop).unwrap_err().to_string();
+    assert!(unreadable.contains("--> no-such-folder/blink.toml"), "{unreadable}");
+}
+
 #[test]
 fn the_schema_in_the_docs_is_that_of_the_program() {
     let kept = fs::read_to_string(project().join("docs/scenario.schema.json")).unwrap();
