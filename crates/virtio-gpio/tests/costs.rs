@@ -197,6 +197,7 @@ fn a_burst_of_edges_is_one_interrupt() {
 
 /// The number of lines, and of those in use, changes nothing.
 #[test]
+#[cfg_attr(miri, ignore = "so many lines and names take the interpreter hours")]
 fn many_lines_cost_no_more_than_few() {
     let measure = |lines: u16| {
         let machine = machine(lines, EVENT_IDX);

@@ -464,6 +464,7 @@ fn a_reply_with_another_marking_is_none() {
 
 /// More names than the configuration space has offsets: reading ends at the last one.
 #[test]
+#[cfg_attr(miri, ignore = "so many lines and names take the interpreter hours")]
 fn names_end_where_offsets_end() {
     let mut config = vec![b'n'; 0x2_0000];
     config[..8].copy_from_slice(&[1, 0, 8, 0, 0, 0, 1, 0]);

@@ -302,6 +302,7 @@ fn an_output_starts_at_its_level() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many lines and names take the interpreter hours")]
 fn a_chip_with_very_many_lines_works() {
     let machine =
         gpio_loopback::Machine::ratified(Bank::new(u16::MAX), DeviceOptions::default(), Settings::new(RATIFIED));
@@ -341,6 +342,7 @@ fn queued_requests_take_one_notification() {
 
 /// Every line number is there, and the one behind the last is looked for.
 #[test]
+#[cfg_attr(miri, ignore = "so many lines and names take the interpreter hours")]
 fn d1_a_chip_with_all_line_numbers_in_use_works() {
     let machine =
         gpio_loopback::Machine::ratified(Bank::new(u16::MAX), DeviceOptions::default(), Settings::new(RATIFIED));

@@ -12,7 +12,7 @@
 
 mod common;
 
-use common::{High, Low, RATIFIED, draft_with, drive, ms, output, ratified_with, triggers, watched, with_plan};
+use common::{High, Low, RATIFIED, draft_with, drive, ms, output, ratified_with, rounds, triggers, watched, with_plan};
 use gpio_loopback::{Machine, Plan, Settings};
 use gpio_model::bank::Bank;
 use gpio_model::ratified::Options;
@@ -69,6 +69,7 @@ fn device(change: impl FnOnce(&mut Settings)) -> Machine {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "70,000 completions take the interpreter hours")]
 fn a14_no_notification_is_lost_at_the_wrap_with_event_indexes() {
     for batch in [1, 2, 3] {
         wraps(&device(|_| ()), &Plan::default(), batch);
@@ -76,6 +77,7 @@ fn a14_no_notification_is_lost_at_the_wrap_with_event_indexes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "70,000 completions take the interpreter hours")]
 fn a14_no_notification_is_lost_at_the_wrap_without_event_indexes() {
     for batch in [1, 2, 3] {
         wraps(&device(|settings| settings.features &= !EVENT_IDX), &Plan::default(), batch);
@@ -83,6 +85,7 @@ fn a14_no_notification_is_lost_at_the_wrap_without_event_indexes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "70,000 completions take the interpreter hours")]
 fn a14_small_queues_wrap_too() {
     let mut plan = Plan::default();
     plan.options.request_queue_size = 8;
@@ -92,6 +95,7 @@ fn a14_small_queues_wrap_too() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "70,000 completions take the interpreter hours")]
 fn a14_a_legacy_device_wraps_too() {
     wraps(&device(|settings| settings.legacy = true), &Plan::default(), 3);
 }
@@ -103,7 +107,7 @@ fn memory_that_is_not_coherent_is_kept_in_step() {
     with_plan(&machine, &Plan::default(), |chip| {
         let mut led = output(chip, 0, Low);
         let _button = watched(chip, 1, InterruptType::BothEdges);
-        for round in 0..200u32 {
+        for round in 0..rounds(200) {
             let level = Level::from(round % 2 == 0);
             led.set(level).unwrap();
             assert_eq!(led.level(), Ok(level));
@@ -120,7 +124,7 @@ fn memory_that_is_not_coherent_is_kept_in_step() {
     with_plan(&machine, &Plan::default(), |chip| {
         let mut led = output(chip, 0, Low);
         let _button = watched(chip, 1, InterruptType::BothEdges);
-        for round in 0..200u32 {
+        for round in 0..rounds(200) {
             let level = Level::from(round % 2 == 0);
             led.set(level).unwrap();
             drive(&machine, chip, 1, level);
@@ -139,7 +143,7 @@ fn a_device_that_polls_is_not_notified() {
         with_plan(&machine, &Plan::default(), |chip| {
             let mut led = output(chip, 0, Low);
             let _button = watched(chip, 1, InterruptType::RisingEdge);
-            for _ in 0..100 {
+            for _ in 0..rounds(100) {
                 led.set(High).unwrap();
                 drive(&machine, chip, 1, High);
                 drive(&machine, chip, 1, Low);
@@ -151,6 +155,7 @@ fn a_device_that_polls_is_not_notified() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "70,000 completions take the interpreter hours")]
 fn the_drafts_queues_wrap_too() {
     let machine = draft_with(gpio_model::draft::Options::default());
     machine.record_chains(false);

@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_free_list_that_goes_round_is_counted_once() {
         let mut slots = [DescriptorSlot::EMPTY; 4];
-        let mut state = State::new(&mut slots);
+        let state = State::new(&mut slots);
         assert_eq!(state.count_free(), 4);
         state.slots[3].next = 0;
         assert_eq!(state.count_free(), 4);

@@ -20,6 +20,11 @@ pub(crate) const DRAFT: u32 = 30;
 /// Lines of the machines here.
 pub(crate) const LINES: u16 = 8;
 
+/// So many rounds of a loop; fewer where the interpreter Miri goes through them.
+pub(crate) fn rounds(count: u32) -> u32 {
+    if cfg!(miri) { count.min(10) } else { count }
+}
+
 pub(crate) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
