@@ -147,15 +147,12 @@ fn set(chip: StaticChip, lines: u16, calls: u32) -> Result<(), Error> {
 
 /// Sets lines together: with one notification, or with a few where there are more lines than request slots.
 fn set_all(outputs: &mut [Output<'static>], level: Level) -> Result<(), Error> {
-    match Port::new(outputs) {
-        Ok(mut port) => {
-            port.write(u64::MAX, if level == Level::High { u64::MAX } else { 0 }).map_err(|failed| failed.error)
-        }
-        Err(_) => {
-            let mut requests: Vec<_> = outputs.iter_mut().map(|output| output.request_set(level)).collect();
-            run_all(&mut requests).map_err(|failed| failed.error)
-        }
+    if let Ok(mut port) = Port::new(outputs) {
+        let levels = if level == Level::High { u64::MAX } else { 0 };
+        return port.write(u64::MAX, levels).map_err(|failed| failed.error);
     }
+    let mut requests: Vec<_> = outputs.iter_mut().map(|output| output.request_set(level)).collect();
+    run_all(&mut requests).map_err(|failed| failed.error)
 }
 
 fn wait_for_first(chip: StaticChip, pending: &mut VecDeque<Pending<'static>>) -> Result<(), Error> {
