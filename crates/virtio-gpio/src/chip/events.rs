@@ -212,3 +212,44 @@ impl OddityCounts {
         count.is_power_of_two().then_some(*count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chip_is_at_rest_when_nothing_is_missing() {
+        let rest = Resources { descriptors: 8, free: 5, standing: 3, requests: 0 };
+        assert!(rest.is_at_rest());
+        assert!(!Resources { requests: 1, ..rest }.is_at_rest(), "something is under way");
+        assert!(!Resources { free: 4, ..rest }.is_at_rest(), "a descriptor is lost");
+        assert!(!Resources { standing: 4, ..rest }.is_at_rest(), "one is in two places");
+    }
+
+    #[test]
+    fn events_wait_in_order_and_none_is_lost_without_a_word() {
+        let at = Instant::from_nanos(0);
+        let event =
+            |count| Event { line: LineId(1), trigger: Trigger::Rising, count, assumed: false, after_reset: false, at };
+        let mut slots = [EventSlot::EMPTY; 2];
+        let mut queue = EventQueue::new(&mut slots);
+        assert!(queue.is_empty() && queue.pop().is_none());
+        for round in 0..5 {
+            assert!(queue.push(event(round)) && !queue.is_empty());
+            assert!(queue.push(event(round + 100)));
+            assert!(!queue.push(event(round + 200)), "there is no room");
+            assert_eq!(queue.pop(), Some(event(round)));
+            assert_eq!((queue.room(), queue.is_empty()), (1, false));
+            assert_eq!(queue.pop(), Some(event(round + 100)));
+            assert!(queue.is_empty() && queue.pop().is_none());
+        }
+    }
+
+    #[test]
+    fn an_oddity_that_repeats_is_told_of_ever_more_rarely() {
+        let mut counts = OddityCounts::default();
+        let told: [_; 9] = core::array::from_fn(|_| counts.note(Oddity::LostInterrupt));
+        assert_eq!(told, [Some(1), Some(2), None, Some(4), None, None, None, Some(8), None]);
+        assert_eq!(counts.note(Oddity::SpuriousInterrupt), Some(1), "each kind by itself");
+    }
+}

@@ -287,10 +287,13 @@ impl<'a> Queue<'a> {
 mod tests {
     use super::*;
     use crate::fence::CoherentFence;
+    use core::cell::RefCell;
     use core::ops::Range;
     use core::ptr::NonNull;
     use core::sync::atomic::AtomicU8;
     use std::boxed::Box;
+    use std::rc::Rc;
+    use std::vec::Vec;
 
     #[repr(align(4096))]
     struct Page(#[expect(dead_code, reason = "reached by its address")] [AtomicU8; 4096]);
@@ -498,12 +501,25 @@ mod tests {
         assert!(!fixture.rearm_interrupt(), "what is asked for now is the same");
     }
 
-    /// Memory that records what is handed over, in order.
-    struct Recording(Memory, std::cell::RefCell<std::vec::Vec<Range<usize>>>);
+    /// What the queue does for the order of its accesses.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Step {
+        ToDevice(Range<usize>),
+        ToDriver(Range<usize>),
+        Release,
+        Acquire,
+        Full,
+    }
+
+    type Steps = Rc<RefCell<Vec<Step>>>;
+
+    /// Memory and fences that record it.
+    struct RecordingMemory(Memory, Steps);
+    struct RecordingFence(Steps);
 
     // SAFETY: all that matters is `Memory`'s.
     #[expect(unsafe_code, reason = "implements an unsafe trait")]
-    unsafe impl DmaMemory for Recording {
+    unsafe impl DmaMemory for RecordingMemory {
         fn base(&self) -> NonNull<u8> {
             self.0.base()
         }
@@ -514,19 +530,52 @@ mod tests {
             self.0.device_address()
         }
         fn sync_for_device(&self, range: Range<usize>) {
-            self.1.borrow_mut().push(range);
+            self.1.borrow_mut().push(Step::ToDevice(range));
+        }
+        fn sync_for_driver(&self, range: Range<usize>) {
+            self.1.borrow_mut().push(Step::ToDriver(range));
         }
     }
 
-    /// Where caches are written back by hand, the device may see each piece as soon as it is handed over.
+    // SAFETY: the other side is on the same thread.
+    #[expect(unsafe_code, reason = "implements an unsafe trait")]
+    unsafe impl Fence for RecordingFence {
+        fn release(&self) {
+            self.0.borrow_mut().push(Step::Release);
+        }
+        fn acquire(&self) {
+            self.0.borrow_mut().push(Step::Acquire);
+        }
+        fn full(&self) {
+            self.0.borrow_mut().push(Step::Full);
+        }
+    }
+
+    /// Where caches are written back by hand, the device may see each piece as soon as it is handed over. Each fence
+    /// stands between what it orders; that these are the fences that it takes is what the model checker shows.
     #[test]
-    fn the_index_is_handed_over_last() {
+    fn pieces_are_handed_over_in_order_with_the_fences_between_them() {
+        let steps = Steps::default();
         let pages = Box::new([const { Page([const { AtomicU8::new(0) }; 4096]) }; 2]);
-        let handed_over = std::cell::RefCell::default();
-        let shared = Shared::new(Recording(Memory(pages), handed_over));
+        let shared = Shared::new(RecordingMemory(Memory(pages), Rc::clone(&steps)));
+        let bus = Bus { shared: &shared, fence: &RecordingFence(Rc::clone(&steps)) };
         let slots = Box::leak(Box::new([DescriptorSlot::EMPTY; 4]));
         let mut queue = Queue::new(0, QueueSize::at_most(4, 4).unwrap(), 0, slots);
-        assert!(queue.add(Bus { shared: &shared, fence: &CoherentFence }, &[Buffer::readable(BUFFER, 8)], 0));
-        assert_eq!(*shared.memory().1.borrow(), [0..16, 68..70, 66..68], "descriptor, ring slot, index");
+        let (ring_slot, index) = (68..70, 66..68);
+        let (used_flags, used_index, used_element) = (4096..4098, 4098..4100, 4100..4108);
+
+        assert!(queue.add(bus, &[Buffer::readable(BUFFER, 8)], 0));
+        assert_eq!(
+            steps.take(),
+            [Step::ToDevice(0..16), Step::ToDevice(ring_slot), Step::Release, Step::ToDevice(index)]
+        );
+        assert!(queue.should_notify(bus));
+        assert_eq!(steps.take(), [Step::Full, Step::ToDriver(used_flags)]);
+
+        assert_eq!(queue.pop(bus), Ok(None));
+        assert_eq!(steps.take(), [Step::ToDriver(used_index.clone())], "there is nothing to read behind it");
+        shared.write_u16(used_index.start, 1);
+        assert!(queue.pop(bus).is_ok_and(|completion| completion.is_some()));
+        assert_eq!(steps.take(), [Step::ToDriver(used_index), Step::Acquire, Step::ToDriver(used_element)]);
     }
 }
