@@ -6,8 +6,11 @@
 
 use core::hint::black_box;
 use core::panic::PanicInfo;
+use core::pin::pin;
 use core::ptr::NonNull;
+use core::task::{Context, Poll, Waker};
 
+use embedded_hal_async::digital::Wait;
 use virtio_gpio::clock::{Clock, Instant};
 use virtio_gpio::fence::CoherentFence;
 use virtio_gpio::memory::DmaMemory;
@@ -136,6 +139,34 @@ extern "C" fn everything(line: u16, size: u16, requests_in_flight: u16) -> Optio
         let _ = black_box(notice);
     }
     let _ = black_box(input.release());
+    let _ = black_box(poll(tasks(&chip, LineId(line))));
+    None
+}
+
+/// Polls a future for as long as nobody knows, and drops it.
+fn poll<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    for _ in 0..unknown() {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return Some(output);
+        }
+    }
+    None
+}
+
+/// Every operation that can be awaited.
+async fn tasks(chip: &Chip<'_, Unknown>, line: LineId) -> Option<()> {
+    let mut output = chip.line_async(line).await.ok()?.into_output_async(Level::Low).await.ok()?;
+    let _ = black_box((output.set_async(Level::High).await, output.level_async().await));
+    let _ = black_box((output.queue_set(Level::Low).ok()?.await, output.direction_async().await));
+    let mut input = output.into_input_async().await.ok()?;
+    let _ = black_box((input.wait_for_high().await, input.wait_for_low().await, input.wait_for_any_edge().await));
+    let _ = black_box((input.level_async().await, input.direction_async().await, chip.event_async().await));
+    let output = input.into_output_async(Level::High).await.ok()?;
+    let _ = black_box(output.release_async().await);
+    let line = chip.line_async(line).await.ok()?;
+    let _ = black_box(line.direction_async().await);
+    let _ = black_box(line.into_input_async().await.ok()?.release_async().await);
     None
 }
 
