@@ -13,7 +13,6 @@ use core::time::Duration;
 
 use critical_section::Mutex;
 use embassy_executor::raw::Executor;
-use embassy_futures::join::join;
 use embassy_futures::select::{Either, select};
 use guest::app::chips::{self, StaticChip, Wishes};
 use guest::platform::time::{Clock, Instant, SystemClock, idle_until};
@@ -25,7 +24,8 @@ use virtio_gpio::{Error, Level, Line, LineId};
 
 guest::entry!(run);
 
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// Deadline of one request: long, because what is not done by then at the start is not tried again.
+const TIMEOUT: Duration = Duration::from_secs(4);
 const HALF_PERIOD: Duration = Duration::from_millis(20);
 /// Between two tries while the device is being reset.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -104,7 +104,7 @@ async fn serve(number: usize, chip: StaticChip) {
 /// Whatever the two others are at when `end` rises is dropped there, pins and all: the driver releases their lines.
 async fn until_the_end(number: usize, chip: StaticChip, blinks: &Cell<u32>, edges: &Cell<u32>) -> Result<(), Error> {
     let mut end = line(chip, "end").await?.into_input_async().await.map_err(|rejected| rejected.error)?;
-    let work = join(blink(number, chip, blinks), watch(number, chip, edges));
+    let work = select(blink(number, chip, blinks), watch(number, chip, edges));
     let ended = async {
         while !passes(end.wait_for_level(Level::High).await)? {
             sleep_until(SystemClock.now().after(PAUSE)).await;
@@ -113,7 +113,8 @@ async fn until_the_end(number: usize, chip: StaticChip, blinks: &Cell<u32>, edge
     };
     match select(ended, work).await {
         Either::First(ended) => ended?,
-        Either::Second((blinked, watched)) => blinked.and(watched)?,
+        // They end by errors alone.
+        Either::Second(Either::First(failed) | Either::Second(failed)) => failed?,
     }
     // Requests of a chip are carried out in order: behind this one, the others' lines are released as well.
     end.release_async().await

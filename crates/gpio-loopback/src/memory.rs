@@ -25,8 +25,9 @@ struct Page([AtomicU8; PAGE]);
 
 type Pages = Arc<[Page]>;
 
-fn pages(len: usize, content: u8) -> Pages {
-    (0..len.div_ceil(PAGE)).map(|_| Page([(); PAGE].map(|()| AtomicU8::new(content)))).collect()
+/// Pages with the same content.
+fn pages<const CONTENT: u8>(len: usize) -> Pages {
+    (0..len.div_ceil(PAGE)).map(|_| Page([const { AtomicU8::new(CONTENT) }; PAGE])).collect()
 }
 
 /// How often the driver handed bytes over, and took some over.
@@ -61,9 +62,9 @@ impl Memory {
     /// `len` bytes that the device finds at `address`; `granule` is 1 for coherent memory.
     pub(crate) fn new(len: usize, address: u64, granule: usize) -> (Self, DeviceMemory) {
         let (driver, device) = if granule > 1 {
-            (pages(len, DRIVER_POISON), pages(len, DEVICE_POISON))
+            (pages::<DRIVER_POISON>(len), pages::<DEVICE_POISON>(len))
         } else {
-            let both = pages(len, 0);
+            let both = pages::<0>(len);
             (both.clone(), both)
         };
         let hand_overs = Arc::<HandOvers>::default();
