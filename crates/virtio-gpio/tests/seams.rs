@@ -16,7 +16,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU8;
 
-use common::{DRAFT, High, LINES, Low, RATIFIED};
+use common::{DRAFT, High, LINES, Low, RATIFIED, rounds};
 use gpio_loopback::{Machine, MachineClock, Memory, Registers, Settings};
 use gpio_model::bank::Bank;
 use gpio_model::{draft, ratified};
@@ -78,7 +78,7 @@ fn work<M: DmaMemory + Send>(machine: &Machine, around: impl FnOnce(Memory) -> M
     let mut button = line(1)?.into_input().map_err(|rejected| failed("into_input")(&rejected))?;
     button.watch(InterruptType::BothEdges).map_err(|error| failed("watch")(&error))?;
     // More often than a ring has places.
-    for round in 0..if cfg!(miri) { 2 } else { 100 } {
+    for round in 0..rounds(100) {
         for (level, trigger) in [(High, Trigger::Rising), (Low, Trigger::Falling)] {
             led.set(level).map_err(|error| failed("set")(&error))?;
             if machine.line(LineId(0)).level() != level {

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use common::{
     High, LINES, Low, RATIFIED, draft, drive, events, input, ms, names, notices, output, ratified, ratified_with,
-    requests, watched, with_chip, with_plan,
+    requests, rounds, watched, with_chip, with_plan,
 };
 use embedded_hal_async::digital::Wait;
 use gpio_loopback::{Bench, Loopback, Machine, Plan, Settings, Tamper};
@@ -197,6 +197,7 @@ fn pending_requests_can_be_awaited() {
 #[test]
 fn tasks_share_the_slots() {
     for (requests, tasks) in [(4, 8), (16, 60), (1, 3)] {
+        let tasks = rounds(tasks) as usize;
         for machine in machines() {
             let plan = Plan { requests, ..Plan::default() };
             with_plan(&machine, &plan, |chip| {
@@ -638,6 +639,7 @@ fn a_dropped_wait_leaves_nothing_watched() {
 
 /// A waker may be the last to hold its task: dropping it drops the task's pins, which call the chip.
 #[test]
+#[cfg_attr(miri, ignore = "leaks its chip on purpose")]
 fn a_waker_may_drop_pins() {
     struct Owner(#[expect(dead_code, reason = "held to be dropped")] Output<'static>);
     impl Wake for Owner {
