@@ -17,6 +17,7 @@ mod faults;
 mod image;
 mod linux;
 mod peer;
+mod port_c;
 mod ports;
 mod ratified;
 mod shell;
@@ -71,6 +72,7 @@ fn main() {
         ("ports", ports::CASES),
         ("peer", peer::CASES),
         ("linux", linux::CASES),
+        ("port_c", port_c::CASES),
         ("control", control::CASES),
         ("web", web::CASES),
     ];
@@ -88,6 +90,7 @@ fn main() {
                     let missing = match group {
                         "ports" => !ports::are_for(board),
                         "peer" => !peer::is_there(),
+                        "port_c" => !port_c::is_there(board),
                         "linux" => !hil::linux::is_there(board),
                         "web" => !web::is_there(),
                         _ => false,
