@@ -428,6 +428,30 @@ fn a_pause_that_a_reset_has_overtaken_is_no_deadline() {
     });
 }
 
+/// Who would sleep looks for the level that says which edge it was, and for no longer than it may.
+#[test]
+fn the_level_behind_an_event_is_looked_for_before_anybody_sleeps() {
+    for limit in [ms(0), ms(1)] {
+        let machine = ratified();
+        let mut plan = Plan::default();
+        plan.options.poll_limit = limit;
+        with_plan(&machine, &plan, |chip| {
+            let _pin = watched(chip, 0, BothEdges);
+            assert!(chip.is_idle());
+            machine.tamper(0, [Tamper::Hold]);
+            drive(&machine, chip, 0, High);
+            assert!(chip.has_event_under_way());
+            assert_eq!(chip.is_idle(), limit.is_zero());
+            machine.pass(limit);
+            assert!(chip.is_idle(), "the application may sleep");
+            machine.release_held(false);
+            machine.pump(chip);
+            assert_eq!(triggers(chip), [(0, Rising)]);
+            assert!(chip.is_idle());
+        });
+    }
+}
+
 /// Interrupts are taken while the application waits for something else.
 #[test]
 fn edges_are_found_by_the_interrupt_handler_during_a_request() {

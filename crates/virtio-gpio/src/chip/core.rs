@@ -49,6 +49,8 @@ pub(crate) struct Core<'a, P: Platform> {
     pub(super) interrupts_off: bool,
     /// The last drain ended at its limit. With event indexes the device need not interrupt for what is left.
     pub(super) drain_cut: bool,
+    /// Until when a level that was asked for is worth looking for by itself, by whoever would sleep otherwise.
+    pub(super) answer_expected: Option<Instant>,
     /// What callers who wait have learnt of the device's pace.
     pub(super) patience: Patience,
 }
@@ -95,6 +97,7 @@ impl<'a, P: Platform> Core<'a, P> {
             missing_since: None,
             interrupts_off: false,
             drain_cut: false,
+            answer_expected: None,
         }
     }
 

@@ -264,8 +264,12 @@ impl<'a, P: Platform> Chip<'a, P> {
 
     /// Whether there is nothing to be done: nothing in the queues, no event and no notice. Cheap; the condition under
     /// which a main loop may sleep until an interrupt or [`next_deadline`](Self::next_deadline).
+    ///
+    /// Where the level that says which edge an event was is about to come, a main loop is not idle either, for
+    /// [`Options::poll_limit`] at most: to sleep and to be woken would take longer.
     pub fn is_idle(&self) -> bool {
-        self.with(|core| !core.has_news() && core.events.is_empty() && !core.has_notice())
+        let now = self.clock.now();
+        self.with(|core| !core.has_news() && core.events.is_empty() && !core.has_notice() && !core.expects_level(now))
     }
 
     /// Whether an event has come whose edge is still being worked out: the level was asked for and is not answered.

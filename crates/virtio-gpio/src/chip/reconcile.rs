@@ -127,13 +127,21 @@ impl<P: Platform> Core<'_, P> {
             record.question.outdated &= !asked;
             record.question.ask = if asked { Ask::No } else { Ask::Soon };
         }
-        if !asked {
+        if asked {
+            self.answer_expected = self.patience.look_unlearnt().map(|look| now.after(look));
+        } else {
             self.lines.owes(line_slot);
         }
     }
 
+    /// Whether the level that makes an event of an edge is worth waiting for without sleep.
+    pub(super) fn expects_level(&self, now: Instant) -> bool {
+        self.health.is_running() && self.answer_expected.is_some_and(|until| now < until)
+    }
+
     /// The level that was asked for has come, or is not to be had.
     pub(super) fn level_answered(&mut self, line_slot: u16, result: Result<Value, Error>, now: Instant) {
+        self.answer_expected = None;
         let Some(record) = self.lines.get_mut(line_slot) else { return };
         record.asking = false;
         let events = core::mem::take(&mut record.question.events);
