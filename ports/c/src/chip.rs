@@ -267,9 +267,7 @@ pub unsafe extern "C" fn virtio_gpio_find(
         let name = checked(name)?;
         // SAFETY: as above.
         let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_bytes();
-        let mut names = (0..=u16::MAX).zip(chip.names());
-        let found = names.find(|(_, found)| found.is_some_and(|found| found.as_bytes() == name));
-        let (number, _) = found.ok_or(VirtioGpioStatus::NoSuchLine)?;
+        let LineId(number) = chip.find(name).ok_or(VirtioGpioStatus::NoSuchLine)?;
         // SAFETY: as above.
         unsafe { write(line, number) }
     };

@@ -183,10 +183,11 @@ impl<'a, P: Platform> Chip<'a, P> {
     }
 
     /// The line with that name; the first one where the device gave it twice.
-    pub fn find(&self, name: &str) -> Option<LineId> {
+    pub fn find(&self, name: impl AsRef<[u8]>) -> Option<LineId> {
+        let name = name.as_ref();
         (0..=u16::MAX)
             .zip(self.names())
-            .find(|(_, found)| found.is_some_and(|found| found.as_bytes() == name.as_bytes()))
+            .find(|(_, found)| found.is_some_and(|found| found.as_bytes() == name))
             .map(|(line, _)| LineId(line))
     }
 
