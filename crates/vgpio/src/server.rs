@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use ::vhost::vhost_user::{BackendReqHandler, Error as VhostError};
 use anyhow::{Context, bail, ensure};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::time::{ClockId, clock_gettime};
 use smallvec::{SmallVec, smallvec};
 
 use crate::polling::{Pace, Polling};
@@ -510,8 +511,8 @@ impl Server {
         let now = || clock.elapsed();
         for _ in 0..LOOKS {
             match vhost::look(world, &mut sessions, now) {
-                Look::Sent => pace.sent(now()),
-                Look::Told => pace.told(now()),
+                Look::Sent => pace.sent(now(), time_worked),
+                Look::Told => pace.told(now(), time_worked),
                 Look::Nothing if !pace.goes_on(now()) => return vhost::serve(world, &mut sessions, now),
                 Look::Nothing if world.next_due().is_some_and(|due| due <= now()) => break,
                 Look::Nothing => hint::spin_loop(),
@@ -519,4 +520,9 @@ impl Server {
         }
         true
     }
+}
+
+/// For how long this thread has had a processor.
+fn time_worked() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
