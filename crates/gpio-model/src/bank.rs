@@ -43,6 +43,18 @@ impl Line {
         self.direction == Direction::Output && self.drive.is_some_and(|drive| drive != self.level())
     }
 
+    /// The line in that direction. With [`Direction::None`] its latch is forgotten (VIRTIO 1.2, 5.18.6.9).
+    #[must_use]
+    pub fn in_direction(self, direction: Direction) -> Self {
+        Self { direction, latch: self.latch.filter(|_| direction != Direction::None), ..self }
+    }
+
+    /// The line with that output level, which becomes its level once the line is an output.
+    #[must_use]
+    pub fn with_latch(self, level: Level) -> Self {
+        Self { latch: Some(level), ..self }
+    }
+
     /// What others can see of the line; the latch of a line that is no output cannot be seen.
     fn visible(self) -> (Direction, Option<Level>, Level) {
         (self.direction, self.drive, self.level())
@@ -141,12 +153,7 @@ impl Bank {
     ///
     /// [`UnknownLine`].
     pub fn set_direction(&mut self, line: LineId, direction: Direction) -> Result<Option<Change>, UnknownLine> {
-        self.update(line, |state| {
-            state.direction = direction;
-            if direction == Direction::None {
-                state.latch = None;
-            }
-        })
+        self.update(line, |state| *state = state.in_direction(direction))
     }
 
     /// Sets the output level of a line, which becomes its level once the line is an output.
@@ -155,7 +162,7 @@ impl Bank {
     ///
     /// [`UnknownLine`].
     pub fn set_latch(&mut self, line: LineId, level: Level) -> Result<Option<Change>, UnknownLine> {
-        self.update(line, |state| state.latch = Some(level))
+        self.update(line, |state| *state = state.with_latch(level))
     }
 
     /// Makes a line an output of the given level, in one step.
@@ -164,10 +171,16 @@ impl Bank {
     ///
     /// [`UnknownLine`].
     pub fn set_output(&mut self, line: LineId, level: Level) -> Result<Option<Change>, UnknownLine> {
-        self.update(line, |state| {
-            state.direction = Direction::Output;
-            state.latch = Some(level);
-        })
+        self.update(line, |state| *state = state.in_direction(Direction::Output).with_latch(level))
+    }
+
+    /// Puts a line into a state as a whole.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownLine`].
+    pub fn set(&mut self, line: LineId, after: Line) -> Result<Option<Change>, UnknownLine> {
+        self.update(line, |state| *state = after)
     }
 
     fn update(&mut self, line: LineId, update: impl FnOnce(&mut Line)) -> Result<Option<Change>, UnknownLine> {

@@ -8,9 +8,10 @@ use alloc::vec::Vec;
 use virtio_gpio::messages::draft::{
     Config, DEVICE_NAME_OFFSET, DEVICE_NAME_SIZE, HOST_LEVEL, LINE_NAMES_OFFSET, Marking, Message, RequestType, VERSION,
 };
-use virtio_gpio::messages::{Direction, Level, LineId};
+use virtio_gpio::messages::{Direction, InterruptType, Level, LineId};
 
 use crate::bank::{Bank, Change, Line, UnknownLine};
+use crate::hardware::{self, Hardware, Unavailable};
 use crate::names::Names;
 use crate::observe::{Activity, Observer};
 
@@ -78,7 +79,7 @@ impl Default for Options {
 /// [`Device::drive`], too. While a message waits for a receive buffer, it leaves further transmit chains in their ring:
 /// a device that does not answer does not take more questions.
 #[derive(Debug)]
-pub struct Device<O = ()> {
+pub struct Device<O = (), H = ()> {
     bank: Bank,
     config_space: Vec<u8>,
     waiting: VecDeque<Message>,
@@ -87,6 +88,7 @@ pub struct Device<O = ()> {
     driver_ready: bool,
     options: Options,
     observer: O,
+    hardware: H,
 }
 
 impl Device {
@@ -99,6 +101,13 @@ impl Device {
 impl<O: Observer> Device<O> {
     /// A device whose observer hears of everything that happens.
     pub fn with_observer(bank: Bank, options: Options, observer: O) -> Self {
+        Self::with_hardware(bank, options, observer, ())
+    }
+}
+
+impl<O: Observer, H: Hardware> Device<O, H> {
+    /// A device that has something behind its lines.
+    pub fn with_hardware(bank: Bank, options: Options, observer: O, hardware: H) -> Self {
         Self {
             config_space: config_space(bank.count(), &options),
             waiting: VecDeque::with_capacity(WAITING_LIMIT),
@@ -107,12 +116,23 @@ impl<O: Observer> Device<O> {
             bank,
             options,
             observer,
+            hardware,
         }
     }
 
     /// The observer.
     pub fn observer_mut(&mut self) -> &mut O {
         &mut self.observer
+    }
+
+    /// What is behind the lines.
+    pub fn hardware(&self) -> &H {
+        &self.hardware
+    }
+
+    /// The same, to be changed.
+    pub fn hardware_mut(&mut self) -> &mut H {
+        &mut self.hardware
     }
 
     /// The lines.
@@ -145,9 +165,17 @@ impl<O: Observer> Device<O> {
         self.driver_ready = false;
         self.waiting.clear();
         for line in (0..self.bank.count()).map(LineId) {
-            if let Ok(Some(change)) = self.bank.set_direction(line, Direction::None) {
-                self.observer.observe(Activity::Changed(change));
+            if let Ok(state) = self.bank.line(line) {
+                let after = hardware::left(&mut self.hardware, line, *state);
+                self.displace(line, after);
             }
+        }
+    }
+
+    /// Puts a line into a state that neither its driver nor the outside has brought about: nobody but the observer is told.
+    pub fn displace(&mut self, line: LineId, after: Line) {
+        if let Ok(Some(change)) = self.bank.set(line, after) {
+            self.observer.observe(Activity::Changed(change));
         }
     }
 
@@ -221,19 +249,30 @@ impl<O: Observer> Device<O> {
             return Err(Refused(refusal.error));
         }
         Ok(match kind {
-            RequestType::Request => (0, None),
-            RequestType::DirectionInput => (0, self.bank.set_direction(line, Direction::Input)?),
-            RequestType::DirectionOutput => (0, self.bank.set_output(line, level(value)?)?),
+            RequestType::Request => {
+                self.hardware.claim(line)?;
+                (0, None)
+            }
+            RequestType::DirectionInput => (0, self.put(line, state.in_direction(Direction::Input))?),
+            RequestType::DirectionOutput => {
+                (0, self.put(line, state.in_direction(Direction::Output).with_latch(level(value)?))?)
+            }
             RequestType::GetDirection => (i32::from(state.direction != Direction::Output), None),
-            RequestType::GetValue => (state.level().bit().into(), None),
+            RequestType::GetValue => (self.hardware.sense(line)?.unwrap_or(state.level()).bit().into(), None),
             RequestType::SetValue => {
                 if state.direction != Direction::Output && !self.options.accept_value_on_input {
                     return Err(Refused(EINVAL));
                 }
                 let level = level(value)?;
-                (level.bit().into(), self.bank.set_latch(line, level)?)
+                (level.bit().into(), self.put(line, state.with_latch(level))?)
             }
         })
+    }
+
+    /// Puts a line into a state that its driver wants, if what is behind it agrees.
+    fn put(&mut self, line: LineId, after: Line) -> Result<Option<Change>, Refused> {
+        let after = hardware::agreed(&mut self.hardware, line, after, InterruptType::None)?;
+        Ok(self.bank.set(line, after)?)
     }
 
     /// Every change of a level is told, except of outputs: their levels are the driver's own.
@@ -261,6 +300,12 @@ struct Refused(i32);
 impl From<UnknownLine> for Refused {
     fn from(_: UnknownLine) -> Self {
         Self(EINVAL)
+    }
+}
+
+impl From<Unavailable> for Refused {
+    fn from(Unavailable { error }: Unavailable) -> Self {
+        Self(error)
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! * hands it the bytes of the driver's buffers, and puts its answers into them;
 //! * drives its lines from outside;
-//! * hears of everything that happens, in order, through an [`observe::Observer`].
+//! * hears of everything that happens, in order, through an [`observe::Observer`];
+//! * may put something real behind some of the lines, a [`hardware::Hardware`].
 //!
 //! There is no clock, no socket, no thread and no lock in here, and nothing is allocated to serve a request. So the same
 //! behaviour can stand behind a vhost-user socket, in a test next to the driver, in a fuzz target, or inside a guest.
@@ -19,6 +20,7 @@ extern crate alloc;
 
 pub mod bank;
 pub mod draft;
+pub mod hardware;
 pub mod names;
 pub mod observe;
 pub mod ratified;

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
-use gpio_model::bank::{Bank, UnknownLine};
+use gpio_model::bank::{Bank, Line, UnknownLine};
 use gpio_model::names::{Names, NamesError};
 use gpio_model::observe::{Activity, Observer};
 use gpio_model::{draft, ratified};
 use virtio_gpio::messages::draft::Message;
-use virtio_gpio::messages::{InterruptType, Level, LineId};
+use virtio_gpio::messages::{Direction, InterruptType, Level, LineId};
 
+use crate::bridge::{Binding, Bridge, News};
 use crate::fault::{AnswerFault, Faults, QueueFault, Rule};
 use crate::request::Requests;
 
@@ -22,13 +23,16 @@ impl Observer for Journal {
     }
 }
 
+/// What may be behind some of the lines.
+type Behind = Option<Box<Bridge>>;
+
 /// The behaviour behind the queues.
 #[derive(Debug)]
 pub(crate) enum Model {
     /// VIRTIO 1.2 and later.
-    Ratified(ratified::Device<Journal>),
+    Ratified(ratified::Device<Journal, Behind>),
     /// The 2020 draft.
-    Draft(draft::Device<Journal>),
+    Draft(draft::Device<Journal, Behind>),
 }
 
 /// One simulated device.
@@ -85,14 +89,15 @@ impl Chip {
     pub fn ratified(names: Vec<String>, mut options: ratified::Options) -> Result<Self, ChipError> {
         let bank = bank(&names)?;
         options.names = block(&names)?;
-        let model = Model::Ratified(ratified::Device::with_observer(bank, options, Journal::default()));
+        let model = Model::Ratified(ratified::Device::with_hardware(bank, options, Journal::default(), None));
         Ok(Self { names, model, faults: Faults::default(), stalled: false })
     }
 
     /// A device of the ratified protocol with so many lines, whose names are `options.names` as they are: the block may
     /// be one that makes no sense. For the world outside the lines have no names.
     pub fn with_names_block(lines: u16, options: ratified::Options) -> Self {
-        let model = Model::Ratified(ratified::Device::with_observer(Bank::new(lines), options, Journal::default()));
+        let model =
+            Model::Ratified(ratified::Device::with_hardware(Bank::new(lines), options, Journal::default(), None));
         Self { names: vec![String::new(); lines.into()], model, faults: Faults::default(), stalled: false }
     }
 
@@ -104,8 +109,25 @@ impl Chip {
     pub fn draft(names: Vec<String>, mut options: draft::Options) -> Result<Self, ChipError> {
         let bank = bank(&names)?;
         options.names = block(&names)?;
-        let model = Model::Draft(draft::Device::with_observer(bank, options, Journal::default()));
+        let model = Model::Draft(draft::Device::with_hardware(bank, options, Journal::default(), None));
         Ok(Self { names, model, faults: Faults::default(), stalled: false })
+    }
+
+    /// Puts real lines behind some of the device's.
+    #[must_use]
+    pub fn bridged(mut self, bridge: Bridge) -> Self {
+        *self.behind_mut() = Some(Box::new(bridge));
+        self
+    }
+
+    /// The line of the host that is behind a line; `None` for a simulated one.
+    pub fn real(&self, line: LineId) -> Option<&Binding> {
+        self.behind().as_ref()?.binding(line)
+    }
+
+    /// Whether the outside may drive a line: any that is simulated, and a real one if it was allowed.
+    pub fn may_be_driven(&self, line: LineId) -> bool {
+        self.real(line).is_none_or(|binding| binding.setup.control)
     }
 
     /// The names of the lines; empty for a line without one.
@@ -237,6 +259,9 @@ impl Chip {
 
     /// Lets a new driver begin, with the features that it accepted.
     pub(crate) fn begin(&mut self, features: u64) {
+        if let Some(bridge) = self.behind_mut() {
+            bridge.begin();
+        }
         match &mut self.model {
             Model::Ratified(device) => {
                 device.reset();
@@ -249,10 +274,71 @@ impl Chip {
         }
     }
 
+    /// The driver is gone or paused: the real lines that it uses are given back.
+    pub(crate) fn suspend(&mut self) {
+        let Some(bridge) = self.behind_mut() else { return };
+        for (line, drive) in bridge.suspend() {
+            self.displace(line, |state| Line { drive, ..state.in_direction(Direction::None) });
+        }
+    }
+
+    /// The driver goes on where it was: the real lines are taken again.
+    pub(crate) fn resume(&mut self) {
+        let Some(bridge) = self.behind_mut() else { return };
+        for (line, drive, usage) in bridge.resume() {
+            self.displace(line, |state| Line { direction: usage.direction, latch: usage.latch, drive, ..state });
+        }
+    }
+
+    /// Changes a line without anybody's doing.
+    fn displace(&mut self, line: LineId, change: impl FnOnce(Line) -> Line) {
+        let Ok(after) = self.bank().line(line).map(|state| change(*state)) else { return };
+        match &mut self.model {
+            Model::Ratified(device) => device.displace(line, after),
+            Model::Draft(device) => device.displace(line, after),
+        }
+    }
+
+    /// Lets the outside drive a line, or let go of it; a real one does it if that is allowed, and the host's line follows.
     pub(crate) fn drive(&mut self, line: LineId, drive: Option<Level>) -> Result<(), UnknownLine> {
+        let drive = match self.behind_mut().as_mut().map(|bridge| bridge.set_hand(line, drive)) {
+            None => drive,
+            Some(Ok(drive)) => drive,
+            Some(Err(error)) => {
+                log::warn!("line {line}: {error}");
+                return Ok(());
+            }
+        };
+        self.feel(line, drive)
+    }
+
+    /// Something drives a line from outside.
+    fn feel(&mut self, line: LineId, drive: Option<Level>) -> Result<(), UnknownLine> {
         match &mut self.model {
             Model::Ratified(device) => device.drive(line, drive),
             Model::Draft(device) => device.drive(line, drive),
+        }
+    }
+
+    /// The same, for something that happened on the host.
+    pub(crate) fn hear(&mut self, news: News) {
+        // The bridge has no lines that the device has not.
+        let _ = self.feel(news.line, news.level);
+    }
+
+    /// The real lines.
+    pub(crate) fn behind(&self) -> &Behind {
+        match &self.model {
+            Model::Ratified(device) => device.hardware(),
+            Model::Draft(device) => device.hardware(),
+        }
+    }
+
+    /// The same, to be used.
+    pub(crate) fn behind_mut(&mut self) -> &mut Behind {
+        match &mut self.model {
+            Model::Ratified(device) => device.hardware_mut(),
+            Model::Draft(device) => device.hardware_mut(),
         }
     }
 

@@ -1,11 +1,13 @@
-//! Simulated virtio GPIO devices for stock QEMU.
+//! Simulated virtio GPIO devices for stock QEMU, and a bridge to the host's own lines.
 //!
 //! A [`world::World`] has devices ([`chip::Chip`]), wires between their lines, and what the outside does to them. The
 //! [`server`] puts each device behind a vhost-user socket, where QEMU presents it to a guest ([`vhost`]). What happens is kept by
 //! [`record::Sink`]s: as a waveform, as counts, or as a list that a test looks at; [`wave`] reads waveforms and
-//! draws them. [`qemu`] starts QEMU with a guest.
+//! draws them. [`qemu`] starts QEMU with a guest. Behind some lines of a device may be those of the
+//! host's GPIO chips ([`bridge`]).
 #![forbid(unsafe_code)]
 
+pub mod bridge;
 pub mod chip;
 pub mod control;
 pub mod duration;

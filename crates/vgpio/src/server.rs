@@ -1,4 +1,5 @@
-//! The thread that everything simulated runs on: it serves the sockets, looks at the queues, and lets the world go on.
+//! The thread that everything simulated runs on: it serves the sockets, looks at the queues and at real lines, and lets the
+//! world go on.
 //!
 //! One thread, so that there is one order of all events over all devices, and no lock between a button and a queue.
 
@@ -176,6 +177,7 @@ pub fn start(world: World, options: &Options) -> anyhow::Result<Handle> {
         consoles: Arc::clone(&consoles),
         laps: Arc::clone(&laps),
         clock: Instant::now(),
+        epoch: Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default(),
     };
     let thread = thread::Builder::new()
         .name("vgpio-server".to_owned())
@@ -342,7 +344,12 @@ enum Source {
     Errands,
     Listener(usize),
     Connection(usize),
-    Kick { port: usize, ring: usize },
+    Kick {
+        port: usize,
+        ring: usize,
+    },
+    /// The real lines of a device.
+    Lines(usize),
 }
 
 struct Server {
@@ -358,12 +365,19 @@ struct Server {
     /// How often all queues were looked at until there was nothing to do.
     laps: Arc<AtomicU64>,
     clock: Instant,
+    /// What `CLOCK_MONOTONIC` was when the world began.
+    epoch: Duration,
 }
 
 impl Server {
     fn run(mut self) {
         loop {
             self.go_on();
+            if self.world.attention().is_some_and(|after| after.is_zero()) {
+                for chip in 0..self.world.chips().len() {
+                    self.world.attend(self.epoch, self.clock.elapsed(), chip);
+                }
+            }
             self.world.settle(self.clock.elapsed());
             let busy = self.serve();
             if !busy {
@@ -408,7 +422,8 @@ impl Server {
         let timeout = if busy {
             Some(Duration::ZERO)
         } else {
-            self.world.next_due().map(|due| due.saturating_sub(self.clock.elapsed()))
+            let due = self.world.next_due().map(|due| due.saturating_sub(self.clock.elapsed()));
+            [due, self.world.attention()].into_iter().flatten().min()
         };
         let guards: Few<_> = self
             .ports
@@ -416,6 +431,7 @@ impl Server {
             .map(|port| port.connection.as_ref().map(|connection| connection.session.frontend()))
             .collect();
         let mut sources: Few<(Source, BorrowedFd<'_>)> = smallvec![(Source::Errands, self.wake.as_fd())];
+        sources.extend(self.world.bridges().map(|(chip, fd)| (Source::Lines(chip), fd)));
         for (number, (port, frontend)) in self.ports.iter().zip(&guards).enumerate() {
             let (Some(connection), Some(frontend)) = (&port.connection, frontend) else {
                 sources.push((Source::Listener(number), port.listener.as_fd()));
@@ -441,6 +457,7 @@ impl Server {
     fn handle(&mut self, source: Source) -> Next {
         match source {
             Source::Errands => return self.run_errands(),
+            Source::Lines(chip) => self.world.attend(self.epoch, self.clock.elapsed(), chip),
             Source::Listener(port) => self.accept(port),
             Source::Connection(port) => self.handle_message(port),
             Source::Kick { port, ring } => {
@@ -498,6 +515,7 @@ impl Server {
         }
         port.connection = None;
         port.served = true;
+        self.world.leave(self.clock.elapsed(), number);
     }
 
     /// Looks at all queues until there is nothing to do, or until it was enough for now: then it returns true.

@@ -12,7 +12,8 @@ use virtio_gpio::messages::ratified::{
 use virtio_gpio::messages::{Direction, InterruptType, Level, LineId};
 
 use crate::Token;
-use crate::bank::{Bank, Change, UnknownLine};
+use crate::bank::{Bank, Change, Line, UnknownLine};
+use crate::hardware::{self, Hardware, Unavailable};
 use crate::names::Names;
 use crate::observe::{Activity, Observer};
 use interrupt::Interrupt;
@@ -63,6 +64,12 @@ impl From<UnknownLine> for Refused {
     }
 }
 
+impl From<Unavailable> for Refused {
+    fn from(_: Unavailable) -> Self {
+        Self
+    }
+}
+
 /// What a request led to.
 #[derive(Default)]
 struct Done {
@@ -70,6 +77,8 @@ struct Done {
     value: u8,
     /// The pair that goes back because the line's interrupt was disabled.
     disabled: Option<Token>,
+    /// What the line interrupts for from now on. The change that comes with it is no interrupt yet.
+    enabled: Option<InterruptType>,
     /// What became of the line.
     change: Option<Change>,
 }
@@ -80,7 +89,7 @@ struct Done {
 /// `eventq`, in the order of their arrival, and then returns the pairs that [`Device::pop_event`] gives. It asks for
 /// those after [`Device::drive`], too.
 #[derive(Debug)]
-pub struct Device<O = ()> {
+pub struct Device<O = (), H = ()> {
     bank: Bank,
     interrupts: Box<[Interrupt]>,
     /// Pairs on their way back. It grows to the number of buffers that the driver's queue can hold, not further.
@@ -88,6 +97,7 @@ pub struct Device<O = ()> {
     options: Options,
     features: u64,
     observer: O,
+    hardware: H,
 }
 
 impl Device {
@@ -100,6 +110,13 @@ impl Device {
 impl<O: Observer> Device<O> {
     /// A device whose observer hears of everything that happens.
     pub fn with_observer(bank: Bank, options: Options, observer: O) -> Self {
+        Self::with_hardware(bank, options, observer, ())
+    }
+}
+
+impl<O: Observer, H: Hardware> Device<O, H> {
+    /// A device that has something behind its lines.
+    pub fn with_hardware(bank: Bank, options: Options, observer: O, hardware: H) -> Self {
         let lines = usize::from(bank.count());
         Self {
             interrupts: vec![Interrupt::DISABLED; lines].into_boxed_slice(),
@@ -108,12 +125,23 @@ impl<O: Observer> Device<O> {
             options,
             features: 0,
             observer,
+            hardware,
         }
     }
 
     /// The observer.
     pub fn observer_mut(&mut self) -> &mut O {
         &mut self.observer
+    }
+
+    /// What is behind the lines.
+    pub fn hardware(&self) -> &H {
+        &self.hardware
+    }
+
+    /// The same, to be changed.
+    pub fn hardware_mut(&mut self) -> &mut H {
+        &mut self.hardware
     }
 
     /// The lines.
@@ -159,9 +187,17 @@ impl<O: Observer> Device<O> {
         self.returned.clear();
         self.interrupts.fill(Interrupt::DISABLED);
         for line in (0..self.bank.count()).map(LineId) {
-            if let Ok(Some(change)) = self.bank.set_direction(line, Direction::None) {
-                self.observer.observe(Activity::Changed(change));
+            if let Ok(state) = self.bank.line(line) {
+                let after = hardware::left(&mut self.hardware, line, *state);
+                self.displace(line, after);
             }
+        }
+    }
+
+    /// Puts a line into a state that neither its driver nor an edge has brought about: nobody but the observer is told.
+    pub fn displace(&mut self, line: LineId, after: Line) {
+        if let Ok(Some(change)) = self.bank.set(line, after) {
+            self.observer.observe(Activity::Changed(change));
         }
     }
 
@@ -199,13 +235,18 @@ impl<O: Observer> Device<O> {
             Ok(_) | Err(_) => Err(Refused),
         };
         self.observer.observe(Activity::Request { request, accepted: done.is_ok() });
-        let Ok(Done { value, disabled, change }) = done else {
+        let Ok(Done { value, disabled, enabled, change }) = done else {
             return write_response(writable, Status::Error, &[0]);
         };
         if let (Some(pair), Some(line)) = (disabled, request.ok().and_then(Request::line)) {
             self.give_back(line, pair, EventStatus::Invalid);
         }
         self.after_change(change);
+        if let (Some(kind), Some(line)) = (enabled, request.ok().and_then(Request::line))
+            && let Some(interrupt) = self.interrupts.get_mut(usize::from(line.0))
+        {
+            interrupt.enable(kind);
+        }
         write_response(writable, Status::Ok, &[value])
     }
 
@@ -219,14 +260,18 @@ impl<O: Observer> Device<O> {
             Request::LineNames => return Err(Refused),
             Request::GetDirection(_) => done.value = direction_code(state.direction),
             Request::SetDirection(_, direction) => {
+                let mut kind = interrupt.kind();
                 match direction {
-                    Direction::None => done.disabled = interrupt.disable(),
+                    Direction::None => kind = InterruptType::None,
                     // Interrupt messages are not for outputs (5.18.6.8), so an output with a type could never lose it.
-                    Direction::Output if interrupt.kind() != InterruptType::None => return Err(Refused),
+                    Direction::Output if kind != InterruptType::None => return Err(Refused),
                     Direction::Output if quirks.output_needs_value && state.latch.is_none() => return Err(Refused),
                     Direction::Output | Direction::Input => {}
                 }
-                done.change = self.bank.set_direction(line, direction)?;
+                done.change = put(&mut self.bank, &mut self.hardware, line, state.in_direction(direction), kind)?;
+                if direction == Direction::None {
+                    done.disabled = interrupt.disable();
+                }
             }
             Request::GetValue(_) | Request::SetInterruptType(..)
                 if quirks.needs_direction && state.direction == Direction::None =>
@@ -234,8 +279,11 @@ impl<O: Observer> Device<O> {
                 return Err(Refused);
             }
             Request::SetInterruptType(_, kind) if quirks.edges_only && kind.is_level() => return Err(Refused),
-            Request::GetValue(_) => done.value = state.level().bit(),
-            Request::SetValue(_, level) => done.change = self.bank.set_latch(line, level)?,
+            Request::GetValue(_) => done.value = self.hardware.sense(line)?.unwrap_or(state.level()).bit(),
+            Request::SetValue(_, level) => {
+                let kind = interrupt.kind();
+                done.change = put(&mut self.bank, &mut self.hardware, line, state.with_latch(level), kind)?;
+            }
             Request::SetInterruptType(_, kind) => {
                 if self.features & FEATURE_IRQ == 0 || state.direction == Direction::Output {
                     return Err(Refused);
@@ -243,8 +291,14 @@ impl<O: Observer> Device<O> {
                 match (interrupt.kind(), kind) {
                     (old, new) if old == new && quirks.same_type_is_error => return Err(Refused),
                     (old, new) if old == new => {}
-                    (_, InterruptType::None) => done.disabled = interrupt.disable(),
-                    (InterruptType::None, _) => interrupt.enable(kind),
+                    (_, InterruptType::None) => {
+                        done.change = put(&mut self.bank, &mut self.hardware, line, state, kind)?;
+                        done.disabled = interrupt.disable();
+                    }
+                    (InterruptType::None, _) => {
+                        done.change = put(&mut self.bank, &mut self.hardware, line, state, kind)?;
+                        done.enabled = Some(kind);
+                    }
                     // Another type only by way of NONE (5.18.6.8).
                     _ => return Err(Refused),
                 }
@@ -277,7 +331,11 @@ impl<O: Observer> Device<O> {
         let state = self.bank.line(line);
         let interrupt = self.interrupts.get_mut(usize::from(line.0));
         let status = match (state, interrupt) {
-            (Ok(state), Some(interrupt)) => interrupt.unmask(pair, state.level()),
+            (Ok(state), Some(interrupt)) => {
+                // A level that holds interrupts again, so it has to be the level of this instant.
+                let sensed = if interrupt.kind().is_level() { self.hardware.sense(line) } else { Ok(None) };
+                interrupt.unmask(pair, sensed.unwrap_or(None).unwrap_or(state.level()))
+            }
             _ => Some(EventStatus::Invalid),
         };
         if let Some(status) = status {
@@ -299,6 +357,17 @@ impl<O: Observer> Device<O> {
     pub fn pop_event(&mut self) -> Option<(Token, EventStatus)> {
         self.returned.pop_front()
     }
+}
+
+/// Puts a line into a state that its driver wants, if what is behind it agrees.
+fn put(
+    bank: &mut Bank,
+    hardware: &mut impl Hardware,
+    line: LineId,
+    after: Line,
+    interrupt: InterruptType,
+) -> Result<Option<Change>, Refused> {
+    Ok(bank.set(line, hardware::agreed(hardware, line, after, interrupt)?)?)
 }
 
 /// Writes the status and as much of the rest as there is room for; returns the number of bytes written.

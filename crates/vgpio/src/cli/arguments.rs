@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use gpio_model::{draft, ratified};
+use vgpio::bridge::Bridge;
+use vgpio::bridge::kernel::Kernel;
+use vgpio::bridge::spec::{Assembly, Spec};
 use vgpio::chip::Chip;
 use vgpio::record::vcd::Waveform;
 use vgpio::world::World;
@@ -26,6 +29,16 @@ pub(crate) struct WorldArguments {
     /// The name of the next line, from 0; repeat it for each line; "-" for a line without a name
     #[arg(long = "line", value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) names: Vec<String>,
+    /// Real lines of this host's GPIO chips; repeat it for more
+    ///
+    /// CHIP is a number, a name (gpiochip0), a path or a label; LINE a number, a range (8-11) or a name; without lines it is all
+    /// of the chip's. NAME is the guest's line: one of --line, or the number of one; otherwise a line is added, with that name
+    /// or that of the host. Nothing that is not named can be reached.
+    /// Options: pull-up, pull-down, no-pull; open-drain, open-source; active-low; debounce=TIME; safe=input|low|high|keep: what
+    /// the line is left as when the guest leaves it, is reset or gone [input]; hold: do not give it back meanwhile; input-only:
+    /// the guest may not drive it; control: the control socket, wires and buttons may; hotplug: the chip may come later
+    #[arg(long = "chip", value_name = "CHIP[:LINE[=NAME][,...][/OPTION...]]", verbatim_doc_comment)]
+    pub(crate) real: Vec<Spec>,
     #[command(flatten)]
     pub(crate) surroundings: Surroundings,
     /// Offer no interrupts (ratified protocol)
@@ -84,11 +97,17 @@ impl WorldArguments {
     pub(crate) fn world(&self) -> anyhow::Result<World> {
         let names: Vec<String> =
             self.names.iter().map(|name| if name == "-" { String::new() } else { name.clone() }).collect();
-        let default = if names.is_empty() { 8 } else { names.len() };
+        let default = if names.is_empty() && self.real.is_empty() { 8 } else { names.len() };
         let count = self.lines.map_or(default, usize::from);
         ensure!(count >= names.len(), "{} lines have names, but there are {count} lines", names.len());
         let mut names = names;
         names.resize(count, String::new());
+        let mut assembly = Assembly::new(names);
+        for spec in &self.real {
+            assembly.add(spec, &mut Kernel)?;
+        }
+        let Assembly { names, real, .. } = assembly;
+        let bridge = (!real.is_empty()).then(|| Bridge::new(Kernel, real, &names)).transpose()?;
 
         let chip = match self.protocol {
             Protocol::Ratified => {
@@ -109,6 +128,10 @@ impl WorldArguments {
                 },
             ),
         }?;
+        let chip = match bridge {
+            Some(bridge) => chip.bridged(bridge),
+            None => chip,
+        };
         let mut world = World::new(vec![chip]);
         self.surroundings.furnish(&mut world)?;
         Ok(world)
@@ -127,6 +150,9 @@ impl WorldArguments {
         }
         for name in &self.names {
             add("--line", name.clone());
+        }
+        for spec in &self.real {
+            add("--chip", spec.to_string());
         }
         for [option, value] in self.surroundings.shown() {
             add(&option, value);

@@ -67,5 +67,6 @@ fn description(selection: &Selection, line: &LineState) -> String {
         Driver::Outside => "outside",
         Driver::Nobody => "nobody",
     };
-    format!("{name:<16}\t{direction}{consumer} level={} driver={driver}", u8::from(line.level))
+    let host = line.host.as_ref().map(|host| format!(" host={host}")).unwrap_or_default();
+    format!("{name:<16}\t{direction}{consumer} level={} driver={driver}{host}", u8::from(line.level))
 }

@@ -75,7 +75,7 @@ pub(crate) struct RunArguments {
 }
 
 pub(crate) fn run(mut arguments: RunArguments) -> anyhow::Result<ExitCode> {
-    if arguments.world.names.is_empty() && arguments.world.lines.is_none() {
+    if arguments.world.names.is_empty() && arguments.world.lines.is_none() && arguments.world.real.is_empty() {
         furnish(&mut arguments.world);
     }
     let board = Board::load(&arguments.board)?;

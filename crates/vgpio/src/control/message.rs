@@ -240,6 +240,9 @@ pub struct LineState {
     pub driver: Driver,
     /// What the outside drives it to; `None` when it lets go. It has no effect on an output.
     pub outside: Option<Bit>,
+    /// The line of the host that it is, such as `gpiochip0:17`; `None` for a simulated one, and in events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// What the guest uses a line for.
@@ -272,7 +275,8 @@ impl LineState {
         let chip = chips.get(place.chip)?;
         let line = *chip.bank().line(place.line).ok()?;
         let name = chip.names().get(usize::from(place.line.0)).cloned().unwrap_or_default();
-        Some(Self::new(place, name, line))
+        let host = chip.real(place.line).map(ToString::to_string);
+        Some(Self { host, ..Self::new(place, name, line) })
     }
 
     pub(crate) fn new(place: Place, name: String, line: gpio_model::bank::Line) -> Self {
@@ -289,6 +293,7 @@ impl LineState {
             level: Bit(line.level()),
             driver,
             outside: line.drive.map(Bit),
+            host: None,
         }
     }
 }
@@ -326,6 +331,8 @@ pub enum ErrorKind {
     UnknownLine,
     /// There is no such chip.
     UnknownChip,
+    /// It is a real line, which may not be driven from here.
+    NotAllowed,
     /// It cannot be done here, for instance typing where there is no guest.
     NotHere,
     /// What was waited for did not happen in time.

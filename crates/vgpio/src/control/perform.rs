@@ -8,7 +8,7 @@ use super::hub::{Client, Subscription, Wait};
 use super::message::{Answer, ChipState, Edges, ErrorKind, Id, LineState, Protocol, Request, Topic, VERSION};
 use super::switchboard::Switchboard;
 use crate::chip::{Chip, Model};
-use crate::world::{Place, Stimulus, World};
+use crate::world::{Place, PlaceError, Stimulus, World};
 
 /// Why a request was not carried out.
 struct Refusal(ErrorKind, String);
@@ -88,7 +88,7 @@ impl Performance<'_> {
     }
 
     fn find(&self, line: &str) -> Result<Place, Refusal> {
-        self.world.find(line).map_err(|error| Refusal(ErrorKind::UnknownLine, error.to_string()))
+        self.world.find(line).map_err(|error| refused(&error))
     }
 
     fn state(&self, place: Place) -> Result<LineState, Refusal> {
@@ -99,14 +99,14 @@ impl Performance<'_> {
     fn drive(&mut self, line: &str, level: Option<Level>) -> Result<LineState, Refusal> {
         let place = self.find(line)?;
         let driven = self.world.drive(self.now, place, level);
-        driven.map_err(|error| Refusal(ErrorKind::UnknownLine, error.to_string()))?;
+        driven.map_err(|error| refused(&error))?;
         self.state(place)
     }
 
     fn stimulate(&mut self, line: &str, stimulus: Stimulus) -> Result<LineState, Refusal> {
         let place = self.find(line)?;
         let begun = self.world.stimulate(self.now, place, stimulus);
-        begun.map_err(|error| Refusal(ErrorKind::UnknownLine, error.to_string()))?;
+        begun.map_err(|error| refused(&error))?;
         self.state(place)
     }
 
@@ -155,6 +155,11 @@ impl Performance<'_> {
         }
         Ok(Answer::Mute {})
     }
+}
+
+fn refused(error: &PlaceError) -> Refusal {
+    let kind = if error.is_forbidden() { ErrorKind::NotAllowed } else { ErrorKind::UnknownLine };
+    Refusal(kind, error.to_string())
 }
 
 fn hello(version: Option<u32>, console: bool) -> Result<Answer, Refusal> {

@@ -11,13 +11,16 @@ use tempfile::TempDir;
 
 use super::action;
 use super::matrix::Case;
+use crate::bridge::Bridge;
+use crate::bridge::kernel::Kernel;
+use crate::bridge::spec::Assembly;
 use crate::chip::Chip;
 use crate::qemu::command::{Presentation, QemuCommand};
 use crate::qemu::guest::Guest;
 use crate::record::log::Log;
 use crate::record::vcd::Waveform;
 use crate::scenario::layout::{self, Layout};
-use crate::scenario::{Marking, Protocol, Transport};
+use crate::scenario::{self, Marking, Protocol, Transport};
 use crate::server::{self, Handle};
 use crate::world::{Wire, World};
 
@@ -63,7 +66,8 @@ fn world(case: &Case, layout: &Layout) -> anyhow::Result<World> {
     let scenario = case.scenario();
     let chips = scenario.chips.iter().map(|chip| {
         let names = layout::names(chip);
-        match chip.protocol.or(case.protocol) {
+        let bridge = bridge(chip, &names)?;
+        let built = match chip.protocol.or(case.protocol) {
             Some(Protocol::Draft) => Chip::draft(
                 names,
                 draft::Options {
@@ -78,9 +82,13 @@ fn world(case: &Case, layout: &Layout) -> anyhow::Result<World> {
                 let interrupts = chip.interrupts;
                 Chip::ratified(names, ratified::Options { interrupts, quirks, ..ratified::Options::default() })
             }
-        }
+        }?;
+        Ok(match bridge {
+            Some(bridge) => built.bridged(bridge),
+            None => built,
+        })
     });
-    let mut world = World::new(chips.collect::<Result<_, _>>()?);
+    let mut world = World::new(chips.collect::<anyhow::Result<_>>()?);
     for wire in &scenario.wires {
         let place = |line: &str| layout.line(line).map_err(|unknown| anyhow::Error::msg(unknown.message));
         world.wire(Wire {
@@ -91,6 +99,17 @@ fn world(case: &Case, layout: &Layout) -> anyhow::Result<World> {
         })?;
     }
     Ok(world)
+}
+
+/// The bridge to the lines of the host that a chip has, if it has any.
+fn bridge(chip: &scenario::Chip, names: &[String]) -> anyhow::Result<Option<Bridge>> {
+    let mut assembly = Assembly::new(names.to_vec());
+    for (name, real) in &chip.host {
+        let line = layout::real_line(chip, name).with_context(|| format!("There is no line {name:?}"))?;
+        assembly.bind_to(line, &real.0, &mut Kernel)?;
+    }
+    let real = assembly.real;
+    (!real.is_empty()).then(|| Bridge::new(Kernel, real, names)).transpose()
 }
 
 impl From<Marking> for virtio_gpio::messages::draft::Marking {

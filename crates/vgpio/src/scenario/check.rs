@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 
 use super::fault::{Fault, OfChip};
-use super::layout::{Layout, Unknown};
+use super::layout::{self, Layout, Unknown};
 use super::problem::Problem;
 use super::step::{ExpectCount, RequestFilter, RequestName, Step, Until};
 use super::suggest::nearest;
@@ -18,6 +18,7 @@ pub fn check(scenario: &Scenario) -> Vec<Problem> {
     let mut check = Check { scenario, layout: Layout::default(), problems: Vec::new() };
     check.head();
     check.chips();
+    check.real_lines();
     match Layout::new(scenario) {
         Ok(layout) => check.layout = layout,
         // Without lines every step would be wrong.
@@ -26,7 +27,7 @@ pub fn check(scenario: &Scenario) -> Vec<Problem> {
     }
     for wire in &scenario.wires {
         check.line(&wire.from);
-        check.line(&wire.to);
+        check.driven(&wire.to);
     }
     for step in &scenario.setup {
         if step.is_setup() {
@@ -118,6 +119,40 @@ impl Check<'_> {
         }
     }
 
+    /// The lines of the host are lines of the chip, and no one is two.
+    fn real_lines(&mut self) {
+        for chip in &self.scenario.chips {
+            let mut bound = HashSet::new();
+            for (name, real) in &chip.host {
+                match layout::real_line(chip, name) {
+                    None => {
+                        let help = "\"host\" is for lines that are among the chip's \"lines\"";
+                        self.add(real.span(), format!("the chip has no line {name:?}"), help);
+                    }
+                    Some(line) if !bound.insert(line) => {
+                        let message = format!("line {line} is two lines of the host");
+                        self.add(real.span(), message, "leave out its name or its number");
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Something that drives a line; one of the host has to allow that.
+    fn driven(&mut self, name: &At<String>) {
+        let Ok(place) = self.layout.line(name) else {
+            self.line(name);
+            return;
+        };
+        let Some(chip) = self.scenario.chips.get(place.chip) else { return };
+        let mut real = chip.host.iter().filter(|(name, _)| layout::real_line(chip, name) == Some(place.line));
+        if real.any(|(_, real)| !real.0.setup().control) {
+            let message = format!("{:?} is a line of the host, which may not be driven", **name);
+            self.add(name.span(), message, "add the option \"/control\" to it, under \"host\"");
+        }
+    }
+
     /// A scenario that cannot fail shows nothing.
     fn has_a_check(&mut self) {
         let Scenario { steps, exit, fail_serial, .. } = self.scenario;
@@ -183,23 +218,23 @@ impl Check<'_> {
         let span = step.span();
         match &**step {
             Step::Delay(_) | Step::WriteSerial(_) | Step::ExpectExit(_) => {}
-            Step::SetControl(control) => _ = self.line(&control.line),
-            Step::Release(line) => _ = self.line(line),
-            Step::Pulse(pulse) => _ = self.line(&pulse.line),
+            Step::SetControl(control) => self.driven(&control.line),
+            Step::Release(line) => self.driven(line),
+            Step::Pulse(pulse) => self.driven(&pulse.line),
             Step::Clock(clock) => {
-                self.line(&clock.line);
+                self.driven(&clock.line);
                 if clock.period.0.is_zero() {
                     self.add(clock.period.span(), "a period of zero", "give a time above zero");
                 }
             }
             Step::Pwm(pwm) => {
-                self.line(&pwm.line);
+                self.driven(&pwm.line);
                 if pwm.period.0.is_zero() || pwm.high.0 > pwm.period.0 {
                     let help = "\"high\" is a part of \"period\", which is above zero";
                     self.add(pwm.high.span(), "the pulses do not fit into the period", help);
                 }
             }
-            Step::Bounce(bounce) => _ = self.line(&bounce.line),
+            Step::Bounce(bounce) => self.driven(&bounce.line),
             Step::Fault(fault) => self.fault(fault, span),
             Step::WaitSerial(wait) => self.text(&wait.text, span),
             Step::FailSerial(text) => self.text(text, span),

@@ -1,5 +1,7 @@
 //! Which lines and chips a scenario has, and how steps name them.
 
+use virtio_gpio::messages::LineId;
+
 use super::Scenario;
 use super::suggest::nearest;
 use crate::chip::{Chip, ChipError};
@@ -26,6 +28,14 @@ pub(crate) fn names(chip: &super::Chip) -> Vec<String> {
         names.resize(usize::from(**count).max(names.len()), String::new());
     }
     names
+}
+
+/// The number of the line that `host` of a chip means.
+pub(crate) fn real_line(chip: &super::Chip, name: &str) -> Option<LineId> {
+    let names = names(chip);
+    let position = names.iter().position(|known| known == name);
+    let position = position.or_else(|| name.parse().ok()).filter(|position| *position < names.len())?;
+    u16::try_from(position).ok().map(LineId)
 }
 
 impl Layout {

@@ -11,6 +11,7 @@ pub mod step;
 mod suggest;
 pub mod value;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -19,7 +20,7 @@ use serde::Deserialize;
 
 use problem::{Problem, Problems};
 use step::{LineName, Step};
-use value::{At, Time};
+use value::{At, RealLine, Time};
 
 /// A scenario for a guest behind simulated GPIO devices.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -140,6 +141,9 @@ pub struct Chip {
     pub lines: Vec<At<String>>,
     /// The number of lines; those beyond the names have none.
     pub count: Option<At<u16>>,
+    /// The lines that are not simulated but lines of the host, by their names or numbers: `led0 = "gpiochip0:17"`.
+    #[serde(default)]
+    pub host: BTreeMap<String, At<RealLine>>,
     /// Whether a ratified device can interrupt.
     #[serde(default = "yes")]
     pub interrupts: bool,

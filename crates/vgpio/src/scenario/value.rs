@@ -11,6 +11,7 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use virtio_gpio::messages::{Direction, InterruptType, Level};
 
+use crate::bridge::spec::Spec;
 use crate::duration;
 
 /// A value and the bytes of the file that it stands in.
@@ -116,6 +117,30 @@ impl JsonSchema for Percent {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[0-9.]+ *%$", "description": "A percentage: \"12.5%\"" })
+    }
+}
+
+/// A line of the host: `"gpiochip0:17/pull-up"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RealLine(pub Spec);
+
+impl<'de> Deserialize<'de> for RealLine {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let parse = |text: &str| Spec::one(text).map(Self).map_err(|error| format!("bad line of the host: {error}"));
+        deserializer.deserialize_any(FromText { expected: "a line of the host such as \"gpiochip0:17\"", parse })
+    }
+}
+
+impl JsonSchema for RealLine {
+    fn schema_name() -> Cow<'static, str> {
+        "RealLine".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string", "pattern": "^[^:]+:[^,=*]+$",
+            "description": "A line of the host, and options: \"gpiochip0:17\", \"gpiochip0:17/pull-up/debounce=5ms\""
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The queues of a device: chains in, answers out.
 
+use gpio_model::hardware::Hardware;
 use gpio_model::observe::Observer;
 use gpio_model::{Token, draft, ratified};
 use virtio_gpio::messages::LineId;
@@ -73,10 +74,10 @@ impl Queues {
         });
     }
 
-    fn step_ratified<O: Observer>(
+    fn step_ratified<O: Observer, H: Hardware>(
         &mut self,
         frontend: &mut Frontend,
-        device: &mut ratified::Device<O>,
+        device: &mut ratified::Device<O, H>,
         faults: &mut Faults,
     ) -> bool {
         let Frontend { memory, rings: [requests, events], .. } = frontend;
@@ -130,7 +131,11 @@ impl Queues {
         false
     }
 
-    fn return_events<O: Observer>(&mut self, frontend: &mut Frontend, device: &mut ratified::Device<O>) {
+    fn return_events<O: Observer, H: Hardware>(
+        &mut self,
+        frontend: &mut Frontend,
+        device: &mut ratified::Device<O, H>,
+    ) {
         let Frontend { memory, rings: [_, events], .. } = frontend;
         while events.is_running()
             && let Some((Token(head), status)) = device.pop_event()
@@ -141,7 +146,11 @@ impl Queues {
         }
     }
 
-    fn step_draft<O: Observer>(&mut self, frontend: &mut Frontend, device: &mut draft::Device<O>) -> bool {
+    fn step_draft<O: Observer, H: Hardware>(
+        &mut self,
+        frontend: &mut Frontend,
+        device: &mut draft::Device<O, H>,
+    ) -> bool {
         if deliver_message(frontend, device) {
             return true;
         }
@@ -181,7 +190,7 @@ fn push_answer(ring: &mut Ring, memory: &GuestMemoryMmap, head: u16, written: us
 
 /// Puts the draft device's next message into a receive buffer, or tells the device that there is none. Returns whether
 /// the device has a message less.
-fn deliver_message<O: Observer>(frontend: &mut Frontend, device: &mut draft::Device<O>) -> bool {
+fn deliver_message<O: Observer, H: Hardware>(frontend: &mut Frontend, device: &mut draft::Device<O, H>) -> bool {
     let Frontend { memory, rings: [receive, _], .. } = frontend;
     let Some(message) = device.next_message() else { return false };
     let Some(chain) = receive.pop_listening(memory) else {

@@ -46,15 +46,23 @@ impl Session {
         Arc::clone(&self.frontend)
     }
 
-    /// Lets a new driver begin, if the queues run again and it is one.
+    /// Lets a new driver begin, if the queues run again and it is one. While they do not run nobody is there for whom real
+    /// lines could be held: a guest that was reset looks like one that is paused.
     fn begin(&mut self, chip: &mut Chip) {
         let mut frontend = lock(&self.frontend);
-        if frontend.stopped && frontend.rings.iter().any(Ring::is_running) {
-            frontend.stopped = false;
-            if frontend.is_fresh() {
-                self.queues.clear();
-                chip.begin(frontend.features());
-            }
+        if !frontend.stopped {
+            return;
+        }
+        if !frontend.rings.iter().any(Ring::is_running) {
+            chip.suspend();
+            return;
+        }
+        frontend.stopped = false;
+        if frontend.is_fresh() {
+            self.queues.clear();
+            chip.begin(frontend.features());
+        } else {
+            chip.resume();
         }
     }
 

@@ -20,13 +20,14 @@ mod stimulus;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use gpio_model::bank::Line;
 use gpio_model::observe::Activity;
 use virtio_gpio::messages::Level;
 
-pub use self::place::{Place, UnknownPlace};
+pub use self::place::{Place, PlaceError};
 pub use self::stimulus::Stimulus;
 pub use self::wire::Wire;
 
@@ -82,6 +83,8 @@ pub struct World {
     /// What happened and is not recorded yet, in order.
     news: VecDeque<(usize, Activity)>,
     sinks: Vec<Box<dyn Sink>>,
+    /// When the last record was made.
+    recorded: Duration,
 }
 
 impl World {
@@ -105,8 +108,8 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`UnknownPlace`] when there is no such line, or more than one; then it says how to name the one that is meant.
-    pub fn find(&self, name: &str) -> Result<Place, UnknownPlace> {
+    /// [`PlaceError`] when there is no such line, or more than one; then it says how to name the one that is meant.
+    pub fn find(&self, name: &str) -> Result<Place, PlaceError> {
         place::find(&self.chips, name)
     }
 
@@ -114,8 +117,8 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`UnknownPlace`].
-    pub fn level(&self, place: Place) -> Result<Level, UnknownPlace> {
+    /// [`PlaceError`].
+    pub fn level(&self, place: Place) -> Result<Level, PlaceError> {
         Ok(self.line(place)?.level())
     }
 
@@ -128,10 +131,10 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`UnknownPlace`].
-    pub fn wire(&mut self, wire: Wire) -> Result<(), UnknownPlace> {
+    /// [`PlaceError`].
+    pub fn wire(&mut self, wire: Wire) -> Result<(), PlaceError> {
         self.line(wire.from)?;
-        self.line(wire.to)?;
+        self.drivable(wire.to)?;
         self.plan.add(Duration::ZERO, Action::Look { wire: self.wires.len() });
         self.wires.push(Laid::new(wire));
         Ok(())
@@ -141,8 +144,8 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`UnknownPlace`].
-    pub fn button(&mut self, button: Button) -> Result<(), UnknownPlace> {
+    /// [`PlaceError`].
+    pub fn button(&mut self, button: Button) -> Result<(), PlaceError> {
         self.drive_at(Duration::ZERO, button.place, Some(Level::Low))?;
         let Button { first, pressed, released, .. } = button;
         let button = Button { pressed: pressed.max(SHORTEST_PRESS), released: released.max(SHORTEST_PRESS), ..button };
@@ -154,9 +157,9 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`UnknownPlace`].
-    pub fn drive_at(&mut self, at: Duration, place: Place, level: Option<Level>) -> Result<(), UnknownPlace> {
-        self.line(place)?;
+    /// [`PlaceError`].
+    pub fn drive_at(&mut self, at: Duration, place: Place, level: Option<Level>) -> Result<(), PlaceError> {
+        self.drivable(place)?;
         self.plan.add(at, Action::Drive { place, level });
         Ok(())
     }
@@ -165,8 +168,9 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`UnknownPlace`].
-    pub fn drive(&mut self, now: Duration, place: Place, level: Option<Level>) -> Result<(), UnknownPlace> {
+    /// [`PlaceError`].
+    pub fn drive(&mut self, now: Duration, place: Place, level: Option<Level>) -> Result<(), PlaceError> {
+        self.drivable(place)?;
         self.still(place)?;
         self.set(now, place, level);
         Ok(())
@@ -176,9 +180,9 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`UnknownPlace`].
-    pub fn stimulate_at(&mut self, at: Duration, place: Place, stimulus: Stimulus) -> Result<(), UnknownPlace> {
-        self.line(place)?;
+    /// [`PlaceError`].
+    pub fn stimulate_at(&mut self, at: Duration, place: Place, stimulus: Stimulus) -> Result<(), PlaceError> {
+        self.drivable(place)?;
         self.plan.add(at, Action::Stimulate { place, stimulus });
         Ok(())
     }
@@ -187,8 +191,8 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`UnknownPlace`].
-    pub fn stimulate(&mut self, now: Duration, place: Place, stimulus: Stimulus) -> Result<(), UnknownPlace> {
+    /// [`PlaceError`].
+    pub fn stimulate(&mut self, now: Duration, place: Place, stimulus: Stimulus) -> Result<(), PlaceError> {
         self.begin(now, now, place, stimulus)
     }
 
@@ -196,8 +200,8 @@ impl World {
     ///
     /// # Errors
     ///
-    /// [`UnknownPlace`].
-    pub fn still(&mut self, place: Place) -> Result<(), UnknownPlace> {
+    /// [`PlaceError`].
+    pub fn still(&mut self, place: Place) -> Result<(), PlaceError> {
         self.line(place)?;
         if let Some(running) = self.stimuli.remove(&place) {
             self.plan.cancel(running.next);
@@ -208,6 +212,39 @@ impl World {
     /// When the world is going to do something next.
     pub fn next_due(&self) -> Option<Duration> {
         self.plan.next_due()
+    }
+
+    /// The devices that have real lines, each with what becomes readable when something happens on one of them.
+    pub(crate) fn bridges(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let chips = self.chips.iter().enumerate();
+        chips.filter_map(|(number, chip)| Some((number, chip.behind().as_ref()?.as_fd())))
+    }
+
+    /// After how long real lines need attention without being readable.
+    pub(crate) fn attention(&self) -> Option<Duration> {
+        self.chips.iter().filter_map(|chip| chip.behind().as_ref()?.timeout()).min()
+    }
+
+    /// Takes what happened on the real lines of a device. `epoch` is when this world began by the kernel's clock, so that
+    /// edges are recorded at the time at which the kernel saw them; but nothing is recorded before what was recorded already.
+    pub(crate) fn attend(&mut self, epoch: Duration, now: Duration, number: usize) {
+        let Some(chip) = self.chips.get_mut(number) else { return };
+        let news = chip.behind_mut().as_mut().map(|bridge| bridge.attend()).unwrap_or_default();
+        for news in news {
+            let at = news.at.map_or(now, |at| at.saturating_sub(epoch)).clamp(self.recorded.min(now), now);
+            if let Some(chip) = self.chips.get_mut(number) {
+                chip.hear(news);
+            }
+            self.settle(at);
+        }
+    }
+
+    /// The driver of a device has gone.
+    pub(crate) fn leave(&mut self, now: Duration, number: usize) {
+        if let Some(chip) = self.chips.get_mut(number) {
+            chip.suspend();
+        }
+        self.settle(now);
     }
 
     /// Does everything that is due by now, and records it as of now.
@@ -256,6 +293,7 @@ impl World {
     pub fn settle(&mut self, now: Duration) {
         self.collect_news();
         while let Some((chip, activity)) = self.news.pop_front() {
+            self.recorded = now;
             let record = Record { at: now, chip, activity };
             for sink in &mut self.sinks {
                 sink.record(&record);
@@ -279,20 +317,30 @@ impl World {
         }
     }
 
-    /// The world ends.
+    /// The world ends. Real lines are given back before that.
     pub fn finish(&mut self, now: Duration) {
+        for number in 0..self.chips.len() {
+            self.leave(now, number);
+        }
         for sink in &mut self.sinks {
             sink.finish(now);
         }
     }
 
-    fn line(&self, place: Place) -> Result<Line, UnknownPlace> {
+    fn line(&self, place: Place) -> Result<Line, PlaceError> {
         let line = self.chips.get(place.chip).and_then(|chip| chip.bank().line(place.line).ok());
-        line.copied().ok_or_else(|| UnknownPlace::new(place))
+        line.copied().ok_or_else(|| PlaceError::new(place))
+    }
+
+    /// Nothing, for a line that the outside may drive.
+    fn drivable(&self, place: Place) -> Result<(), PlaceError> {
+        self.line(place)?;
+        let may = self.chips.get(place.chip).is_some_and(|chip| chip.may_be_driven(place.line));
+        may.then_some(()).ok_or_else(|| PlaceError::forbidden(place))
     }
 
     /// Begins a stimulus whose time counts from `since`.
-    fn begin(&mut self, now: Duration, since: Duration, place: Place, stimulus: Stimulus) -> Result<(), UnknownPlace> {
+    fn begin(&mut self, now: Duration, since: Duration, place: Place, stimulus: Stimulus) -> Result<(), PlaceError> {
         let (level, course) = stimulus.begin();
         self.drive(now, place, Some(level))?;
         self.go_on(since, place, course);
@@ -300,7 +348,7 @@ impl World {
     }
 
     /// Presses a button, or releases it, and plans the opposite.
-    fn press(&mut self, now: Duration, since: Duration, button: Button, level: Level) -> Result<(), UnknownPlace> {
+    fn press(&mut self, now: Duration, since: Duration, button: Button, level: Level) -> Result<(), PlaceError> {
         let lasts = if level == Level::High { button.pressed } else { button.released };
         let bounce = button.bounce.map(|bounce| Bounce { seed: bounce.seed.wrapping_add(1), ..bounce });
         let next = Action::Press { button: Button { bounce, ..button }, level: level.toggled() };

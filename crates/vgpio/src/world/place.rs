@@ -4,6 +4,7 @@ use std::fmt;
 
 use virtio_gpio::messages::LineId;
 
+use crate::bridge::host::{HostError, Problem};
 use crate::chip::Chip;
 
 /// One line of one device of a world.
@@ -15,38 +16,56 @@ pub struct Place {
     pub line: LineId,
 }
 
-/// There is no such line in the world, or more than one.
+/// There is no such line in the world, or more than one; or it may not be driven.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownPlace {
+pub struct PlaceError {
     message: String,
-    is_ambiguous: bool,
+    kind: Kind,
 }
 
-impl UnknownPlace {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Unknown,
+    Ambiguous,
+    Forbidden,
+}
+
+impl PlaceError {
     pub(super) fn new(place: Place) -> Self {
         Self::none(format!("There is no line {} of device {} in the simulated world", place.line, place.chip))
     }
 
     fn none(message: String) -> Self {
-        Self { message, is_ambiguous: false }
+        Self { message, kind: Kind::Unknown }
+    }
+
+    /// The line is one of the host's, and nobody has allowed to drive it.
+    pub(super) fn forbidden(place: Place) -> Self {
+        let reason = HostError::new(Problem::NoControl);
+        Self { message: format!("Line {} of device {}: {reason}", place.line, place.chip), kind: Kind::Forbidden }
     }
 
     /// Whether there is more than one such line.
     pub fn is_ambiguous(&self) -> bool {
-        self.is_ambiguous
+        self.kind == Kind::Ambiguous
+    }
+
+    /// Whether there is one, which may not be driven.
+    pub fn is_forbidden(&self) -> bool {
+        self.kind == Kind::Forbidden
     }
 }
 
-impl fmt::Display for UnknownPlace {
+impl fmt::Display for PlaceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for UnknownPlace {}
+impl std::error::Error for PlaceError {}
 
 /// Finds a line by what a person calls it, see [`super::World::find`].
-pub(super) fn find(chips: &[Chip], name: &str) -> Result<Place, UnknownPlace> {
+pub(super) fn find(chips: &[Chip], name: &str) -> Result<Place, PlaceError> {
     let everywhere = |find: fn(usize, &Chip, &str) -> Option<Place>| -> Vec<Place> {
         chips.iter().enumerate().filter_map(|(chip, candidate)| find(chip, candidate, name)).collect()
     };
@@ -58,12 +77,12 @@ pub(super) fn find(chips: &[Chip], name: &str) -> Result<Place, UnknownPlace> {
         found = everywhere(numbered);
     }
     match found.as_slice() {
-        [] => Err(UnknownPlace::none(format!("There is no line {name:?} in the simulated world"))),
+        [] => Err(PlaceError::none(format!("There is no line {name:?} in the simulated world"))),
         [place] => Ok(*place),
         several => {
             let choice: Vec<_> = several.iter().map(|place| format!("gpio{}:{name}", place.chip)).collect();
             let message = format!("There are several lines {name:?}: say {}", choice.join(" or "));
-            Err(UnknownPlace { message, is_ambiguous: true })
+            Err(PlaceError { message, kind: Kind::Ambiguous })
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) const TRANSMIT: usize = 1;
 
 pub(crate) struct Bench {
     pub(crate) server: Handle,
-    trace: Trace,
+    pub(crate) trace: Trace,
     pub(crate) socket: PathBuf,
     _folder: TempDir,
 }
@@ -33,7 +33,7 @@ pub(crate) fn serve(chip: Chip) -> Bench {
     serve_world(World::new(vec![chip]), false)
 }
 
-fn serve_world(world: World, persistent: bool) -> Bench {
+pub(crate) fn serve_world(world: World, persistent: bool) -> Bench {
     serve_with(world, &Options { persistent, ..Options::default() })
 }
 
@@ -46,7 +46,7 @@ fn serve_with(mut world: World, options: &Options) -> Bench {
     Bench { server, trace, socket, _folder: folder }
 }
 
-fn names(names: &[&str]) -> Vec<String> {
+pub(crate) fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn drafted() -> Chip {
     Chip::draft(names(&["led", "", "in", ""]), draft::Options::default()).unwrap()
 }
 
-fn line(line: u16) -> Place {
+pub(crate) fn line(line: u16) -> Place {
     Place { chip: 0, line: LineId(line) }
 }
 
