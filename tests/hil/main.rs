@@ -20,6 +20,7 @@ mod peer;
 mod port_c;
 mod ports;
 mod ratified;
+mod selftest;
 mod shell;
 mod soak;
 mod tasks;
@@ -68,6 +69,7 @@ fn main() {
         ("fault_mix", fault_mix::CASES),
         ("soak", soak::CASES),
         ("tasks", tasks::CASES),
+        ("selftest", selftest::CASES),
         ("shell", shell::CASES),
         ("ports", ports::CASES),
         ("peer", peer::CASES),

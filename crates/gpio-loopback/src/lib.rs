@@ -16,6 +16,7 @@
 extern crate alloc;
 
 mod bench;
+mod bus;
 mod clock;
 mod device;
 mod machine;
@@ -25,6 +26,7 @@ mod ring;
 mod script;
 
 pub use bench::{Bench, Plan};
+pub use bus::{Bus, Direct};
 pub use clock::MachineClock;
 pub use device::Model;
 pub use machine::{Costs, Loopback, Machine, Settings};

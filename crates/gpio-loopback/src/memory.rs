@@ -7,12 +7,13 @@
 #![expect(unsafe_code, reason = "implements an unsafe trait")]
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use virtio_gpio::memory::DmaMemory;
+
+use crate::bus::Bus;
 
 const PAGE: usize = 4096;
 /// What the driver, and what the device, finds where it was handed nothing.
@@ -33,8 +34,8 @@ fn pages<const CONTENT: u8>(len: usize) -> Pages {
 /// How often the driver handed bytes over, and took some over.
 #[derive(Debug, Default)]
 struct HandOvers {
-    to_device: AtomicU64,
-    from_device: AtomicU64,
+    to_device: AtomicUsize,
+    from_device: AtomicUsize,
 }
 
 /// The driver's side.
@@ -49,7 +50,7 @@ pub struct Memory {
 }
 
 /// The device's side: bytes by the address that the driver told the device.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct DeviceMemory {
     pages: Pages,
     /// The driver's side, where it is another.
@@ -59,7 +60,13 @@ pub(crate) struct DeviceMemory {
 }
 
 impl Memory {
-    /// `len` bytes that the device finds at `address`; `granule` is 1 for coherent memory.
+    /// `len` bytes that the device finds at `address`, and its way to them. `granule` is a power of two: 1 for coherent
+    /// memory, otherwise the bytes of a cache line.
+    pub fn with_bus(len: usize, address: u64, granule: usize) -> (Self, Arc<dyn Bus>) {
+        let (memory, device) = Self::new(len, address, granule);
+        (memory, Arc::new(device))
+    }
+
     pub(crate) fn new(len: usize, address: u64, granule: usize) -> (Self, DeviceMemory) {
         let (driver, device) = if granule > 1 {
             (pages::<DRIVER_POISON>(len), pages::<DEVICE_POISON>(len))
@@ -130,8 +137,8 @@ impl DeviceMemory {
 
     /// How often the driver handed bytes over to the device, and took some over from it.
     pub(crate) fn hand_overs(&self) -> (u64, u64) {
-        let HandOvers { to_device, from_device } = &*self.hand_overs;
-        (to_device.load(Ordering::Relaxed), from_device.load(Ordering::Relaxed))
+        let count = |counter: &AtomicUsize| u64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        (count(&self.hand_overs.to_device), count(&self.hand_overs.from_device))
     }
 
     fn offset(&self, address: u64) -> Option<usize> {
@@ -141,35 +148,16 @@ impl DeviceMemory {
     fn byte(&self, address: u64) -> Option<&AtomicU8> {
         byte(&self.pages, self.offset(address)?)
     }
+}
 
-    /// The device has read bytes of the driver's, and will not find them again unless it is handed them again.
-    pub(crate) fn spoil(&self, address: u64, len: u32) {
-        if self.driver.is_some() {
-            for place in (address..).take(len as usize).map_while(|address| self.byte(address)) {
-                place.store(DEVICE_POISON, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Whether all of the bytes are there.
-    pub(crate) fn holds(&self, address: u64, len: u32) -> bool {
-        let last = address.checked_add(u64::from(len).saturating_sub(1));
-        self.byte(address).is_some() && last.is_some_and(|last| self.byte(last).is_some())
-    }
-
-    /// Reads bytes; those that are not there read as zero.
-    pub(crate) fn read(&self, address: u64, bytes: &mut [u8]) {
+impl Bus for DeviceMemory {
+    fn read(&self, address: u64, bytes: &mut [u8]) {
         for (address, to) in (address..).zip(bytes) {
             *to = self.byte(address).map_or(0, |from| from.load(Ordering::Relaxed));
         }
     }
 
-    pub(crate) fn read_vec(&self, address: u64, len: u32) -> Vec<u8> {
-        (address..).take(len as usize).map_while(|address| Some(self.byte(address)?.load(Ordering::Relaxed))).collect()
-    }
-
-    /// Writes bytes; those that have no place are dropped.
-    pub(crate) fn write(&self, address: u64, bytes: &[u8]) {
+    fn write(&self, address: u64, bytes: &[u8]) {
         for (address, from) in (address..).zip(bytes) {
             if let Some(to) = self.byte(address) {
                 to.store(*from, Ordering::Relaxed);
@@ -180,25 +168,17 @@ impl DeviceMemory {
         }
     }
 
-    pub(crate) fn read_u16(&self, address: u64) -> u16 {
-        let mut bytes = [0; 2];
-        self.read(address, &mut bytes);
-        u16::from_le_bytes(bytes)
+    fn holds(&self, address: u64, len: u32) -> bool {
+        let last = address.checked_add(u64::from(len).saturating_sub(1));
+        self.byte(address).is_some() && last.is_some_and(|last| self.byte(last).is_some())
     }
 
-    pub(crate) fn read_u32(&self, address: u64) -> u32 {
-        let mut bytes = [0; 4];
-        self.read(address, &mut bytes);
-        u32::from_le_bytes(bytes)
-    }
-
-    pub(crate) fn read_u64(&self, address: u64) -> u64 {
-        let mut bytes = [0; 8];
-        self.read(address, &mut bytes);
-        u64::from_le_bytes(bytes)
-    }
-
-    pub(crate) fn write_u16(&self, address: u64, value: u16) {
-        self.write(address, &value.to_le_bytes());
+    /// The device will not find the bytes again unless it is handed them again.
+    fn spoil(&self, address: u64, len: u32) {
+        if self.driver.is_some() {
+            for place in (address..).take(len as usize).map_while(|address| self.byte(address)) {
+                place.store(DEVICE_POISON, Ordering::Relaxed);
+            }
+        }
     }
 }

@@ -9,6 +9,11 @@ use crate::machine::{Machine, State};
 pub struct Registers(pub(crate) Machine);
 
 impl Registers {
+    /// Why the device interrupts, as the register says it: a look that acknowledges nothing.
+    pub fn interrupt_status(&self) -> InterruptStatus {
+        self.access(|state| state.interrupt_status)
+    }
+
     /// One access of the driver's.
     fn access<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         self.0.with(|state| {

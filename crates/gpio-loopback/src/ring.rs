@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::memory::DeviceMemory;
+use crate::bus::Bus;
 
 const VIRTQ_DESC_F_NEXT: u16 = 1;
 const VIRTQ_DESC_F_WRITE: u16 = 2;
@@ -59,7 +59,7 @@ impl Chain {
     }
 
     /// Writes into the device-writable part. Returns how many bytes had room.
-    pub(crate) fn write(&self, memory: &DeviceMemory, bytes: &[u8]) -> u32 {
+    pub(crate) fn write(&self, memory: &dyn Bus, bytes: &[u8]) -> u32 {
         let mut rest = bytes;
         for descriptor in self.descriptors.iter().filter(|descriptor| descriptor.is_writable()) {
             let (now, later) = rest.split_at(rest.len().min(descriptor.length as usize));
@@ -109,7 +109,7 @@ impl Ring {
         index: u16,
         areas: Areas,
         event_index: bool,
-        memory: &DeviceMemory,
+        memory: &dyn Bus,
         violations: &mut Vec<String>,
     ) -> Self {
         let size = u32::from(areas.size);
@@ -150,7 +150,7 @@ impl Ring {
     }
 
     /// Reads one descriptor of the table.
-    fn descriptor(&self, memory: &DeviceMemory, index: u16) -> Descriptor {
+    fn descriptor(&self, memory: &dyn Bus, index: u16) -> Descriptor {
         let at = self.descriptor_at(index);
         Descriptor {
             index,
@@ -162,7 +162,7 @@ impl Ring {
     }
 
     /// Takes the next chain, if there is one, and looks whether it is well formed.
-    pub(crate) fn pop(&mut self, memory: &DeviceMemory, violations: &mut Vec<String>) -> Option<Chain> {
+    pub(crate) fn pop(&mut self, memory: &dyn Bus, violations: &mut Vec<String>) -> Option<Chain> {
         let waiting = memory.read_u16(self.available_at(2)).wrapping_sub(self.taken);
         if waiting == 0 {
             return None;
@@ -213,7 +213,7 @@ impl Ring {
 
     /// Says whether the driver should notify of further chains: always by default, never for a device that looks by
     /// itself.
-    pub(crate) fn want_notifications(&self, memory: &DeviceMemory, wanted: bool) {
+    pub(crate) fn want_notifications(&self, memory: &dyn Bus, wanted: bool) {
         if self.event_index {
             let event = if wanted { self.taken } else { self.taken.wrapping_sub(1) };
             let at = self.used_at(u64::from(self.areas.size).wrapping_mul(8).wrapping_add(4));
@@ -224,7 +224,7 @@ impl Ring {
     }
 
     /// Writes an element of the used ring and publishes it.
-    pub(crate) fn push(&mut self, memory: &DeviceMemory, id: u32, length: u32) {
+    pub(crate) fn push(&mut self, memory: &dyn Bus, id: u32, length: u32) {
         let at = self.used_at(self.slot(self.used).wrapping_mul(8).wrapping_add(4));
         memory.write(at, &id.to_le_bytes());
         memory.write(at.wrapping_add(4), &length.to_le_bytes());
@@ -233,12 +233,12 @@ impl Ring {
     }
 
     /// Moves the published index without an element behind it: what a broken device does.
-    pub(crate) fn jump(&mut self, memory: &DeviceMemory, by: u16) {
+    pub(crate) fn jump(&mut self, memory: &dyn Bus, by: u16) {
         memory.write_u16(self.used_at(2), self.used.wrapping_add(by));
     }
 
     /// Whether the driver wants an interrupt for what was pushed since the last call (2.7.7, 2.7.10).
-    pub(crate) fn interrupt_wanted(&mut self, memory: &DeviceMemory) -> bool {
+    pub(crate) fn interrupt_wanted(&mut self, memory: &dyn Bus) -> bool {
         let old = core::mem::replace(&mut self.signalled, self.used);
         if old == self.used {
             return false;
@@ -253,7 +253,7 @@ impl Ring {
     }
 
     /// Overwrites the descriptor table with nonsense.
-    pub(crate) fn scribble_descriptors(&self, memory: &DeviceMemory) {
+    pub(crate) fn scribble_descriptors(&self, memory: &dyn Bus) {
         for index in 0..u64::from(self.areas.size) {
             let at = self.areas.descriptors.wrapping_add(index.wrapping_mul(16));
             memory.write(at, &[0xee; 16]);
@@ -261,7 +261,7 @@ impl Ring {
     }
 
     /// Overwrites the available ring, its index included, with nonsense.
-    pub(crate) fn scribble_available(&self, memory: &DeviceMemory) {
+    pub(crate) fn scribble_available(&self, memory: &dyn Bus) {
         for offset in 0..u64::from(self.areas.size).wrapping_mul(2).wrapping_add(4) {
             memory.write(self.available_at(offset), &[0xee]);
         }

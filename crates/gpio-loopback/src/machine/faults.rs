@@ -7,7 +7,7 @@ use virtio_gpio::transport::InterruptStatus;
 
 use super::Machine;
 use super::state::{Later, State, nanoseconds};
-use crate::memory::DeviceMemory;
+use crate::bus::Bus;
 use crate::ring::Ring;
 use crate::script::Tamper;
 
@@ -51,7 +51,7 @@ impl Machine {
                 return false;
             };
             let later = state.later.remove(place);
-            later.inspect(|later| state.report(&memory, &later.completion, &Tamper::Nothing)).is_some()
+            later.inspect(|later| state.report(&*memory, &later.completion, &Tamper::Nothing)).is_some()
         })
     }
 
@@ -137,9 +137,9 @@ impl Machine {
         self.scribble(Ring::scribble_available);
     }
 
-    fn scribble(&self, scribble: fn(&Ring, &DeviceMemory)) {
+    fn scribble(&self, scribble: fn(&Ring, &dyn Bus)) {
         self.with(|state| {
-            let Some(memory) = &state.memory else { return };
+            let Some(memory) = state.memory.as_deref() else { return };
             for ring in state.queues.iter().filter_map(|queue| queue.ring.as_ref()) {
                 scribble(ring, memory);
             }

@@ -23,6 +23,7 @@ use virtio_gpio::messages::{Level, LineId};
 use virtio_gpio::transport::{DeviceStatus, InterruptStatus};
 use virtio_gpio::{Chip, Platform};
 
+use crate::bus::Bus;
 use crate::clock::MachineClock;
 use crate::device::{Device, Model, Recorder};
 use crate::memory::{DeviceMemory, Memory};
@@ -93,6 +94,7 @@ impl Machine {
             script: Script::new(),
             now: 0,
             memory: None,
+            allocated: None,
             status: DeviceStatus::empty(),
             reset_over: None,
             driver_features: 0,
@@ -140,14 +142,32 @@ impl Machine {
         self.with(|state| {
             let Settings { memory_address, granule, .. } = state.settings;
             let (memory, device) = Memory::new(len, memory_address, granule);
-            state.memory = Some(device);
+            let device = Arc::new(device);
+            state.memory = Some(device.clone());
+            state.allocated = Some(device);
             memory
         })
     }
 
+    /// Connects the device to memory of somebody else's, in place of [`allocate`](Self::allocate).
+    pub fn connect(&self, bus: Arc<dyn Bus>) {
+        self.with(|state| {
+            state.memory = Some(bus);
+            state.allocated = None;
+        });
+    }
+
+    /// From now on the device reaches no memory, and does nothing that it would have to do there.
+    pub fn disconnect(&self) {
+        self.with(|state| {
+            state.memory = None;
+            state.allocated = None;
+        });
+    }
+
     /// Whether the driver has given the memory up that it was handed.
     pub fn memory_released(&self) -> bool {
-        self.with(|state| state.memory.as_ref().is_none_or(DeviceMemory::is_released))
+        self.with(|state| state.allocated.as_deref().is_none_or(DeviceMemory::is_released))
     }
 
     // --- time and interrupts --------------------------------------------------------------------------------------
@@ -155,6 +175,11 @@ impl Machine {
     /// The present.
     pub fn now(&self) -> Instant {
         Instant::from_nanos(self.with(|state| state.now))
+    }
+
+    /// Says what time it is, where a clock of somebody else's does. Time does not go back.
+    pub fn set_now(&self, now: Instant) {
+        self.with(|state| state.now = state.now.max(now.as_nanos()));
     }
 
     /// Lets time pass, and nothing else.
@@ -316,7 +341,7 @@ impl Machine {
     /// What the driver has cost so far.
     pub fn costs(&self) -> Costs {
         self.with(|state| {
-            let (handed_over, taken_over) = state.memory.as_ref().map_or((0, 0), DeviceMemory::hand_overs);
+            let (handed_over, taken_over) = state.allocated.as_deref().map_or((0, 0), DeviceMemory::hand_overs);
             let State { notifications, interrupts, register_accesses, .. } = *state;
             Costs { notifications, interrupts, register_accesses, handed_over, taken_over }
         })

@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use virtio_gpio::transport::{DeviceStatus, InterruptStatus, QueueAddresses, QueueSetupError};
 
+use crate::bus::Bus;
 use crate::device::{Completion, Device};
 use crate::memory::DeviceMemory;
 use crate::ring::{Areas, Chain, Ring};
@@ -78,13 +79,16 @@ pub(crate) struct State {
     pub(super) device: Device,
     pub(crate) script: Script,
     pub(super) now: u64,
-    pub(super) memory: Option<DeviceMemory>,
+    /// The memory that the device is connected to.
+    pub(super) memory: Option<Arc<dyn Bus>>,
+    /// That memory, if it is the machine's own.
+    pub(super) allocated: Option<Arc<DeviceMemory>>,
     pub(super) status: DeviceStatus,
     /// When the reset that was asked for is over.
     pub(super) reset_over: Option<u64>,
     pub(super) driver_features: u64,
     pub(super) queues: [QueueState; 2],
-    pub(super) interrupt_status: InterruptStatus,
+    pub(crate) interrupt_status: InterruptStatus,
     pub(super) interrupt_raised: bool,
     /// Interrupts are on their way, and do not arrive before they are let go. Whether there are any.
     pub(super) held_interrupts: Option<bool>,
@@ -206,7 +210,7 @@ impl State {
             Areas { size, descriptors, available, used }
         };
         let event_index = self.driver_features & F_EVENT_IDX != 0;
-        let Some(memory) = &self.memory else { return Err(QueueSetupError::Address) };
+        let Some(memory) = self.memory.as_deref() else { return Err(QueueSetupError::Address) };
         let Some(state) = self.queues.get_mut(usize::from(queue)) else { return Err(QueueSetupError::InUse) };
         if state.ring.is_some() {
             return Err(QueueSetupError::InUse);
@@ -269,18 +273,19 @@ impl State {
             return;
         }
         let Some(memory) = self.memory.clone() else { return };
+        let memory = &*memory;
         while let Some(place) = self.later.iter().position(|later| later.due.is_some_and(|due| self.now >= due)) {
             if let Some(Later { completion, .. }) = self.later.remove(place) {
-                self.report(&memory, &completion, &Tamper::Nothing);
+                self.report(memory, &completion, &Tamper::Nothing);
             }
         }
         for queue in 0..2 {
-            self.take_chains(&memory, queue);
+            self.take_chains(memory, queue);
         }
-        self.speak(&memory);
+        self.speak(memory);
     }
 
-    fn take_chains(&mut self, memory: &DeviceMemory, queue: u16) {
+    fn take_chains(&mut self, memory: &dyn Bus, queue: u16) {
         loop {
             let Some(state) = self.queues.get_mut(usize::from(queue)) else { return };
             let Some(ring) = &mut state.ring else { return };
@@ -302,7 +307,7 @@ impl State {
         }
     }
 
-    fn speak(&mut self, memory: &DeviceMemory) {
+    fn speak(&mut self, memory: &dyn Bus) {
         loop {
             self.device.swallow_replies(&self.script.mute);
             let (queues, violations) = (&mut self.queues, &mut self.violations);
@@ -312,7 +317,7 @@ impl State {
         }
     }
 
-    fn complete(&mut self, memory: &DeviceMemory, completion: Completion) {
+    fn complete(&mut self, memory: &dyn Bus, completion: Completion) {
         if completion.line.is_some_and(|line| self.script.mute.contains(&line.0)) {
             return;
         }
@@ -328,7 +333,7 @@ impl State {
     }
 
     /// Puts a completion into the used ring.
-    pub(super) fn report(&mut self, memory: &DeviceMemory, completion: &Completion, tamper: &Tamper) {
+    pub(super) fn report(&mut self, memory: &dyn Bus, completion: &Completion, tamper: &Tamper) {
         let Completion { chain, bytes, .. } = completion;
         let Some(ring) = self.queues.get_mut(usize::from(chain.queue)).and_then(|queue| queue.ring.as_mut()) else {
             return;
