@@ -11,7 +11,16 @@ pub(crate) const CASES: &[Entry] = &[
     ("every_check_passes_on_the_images_seams", Transports::Modern, passes),
     ("every_check_passes_where_caches_are_kept_in_step_by_hand", Transports::Modern, cached),
     ("every_check_passes_where_stores_are_seen_late", Transports::Modern, weak),
-    ("each_mistake_is_found_by_name", Transports::Modern, mistakes),
+    ("a_mistake_in_each_seam_is_found_by_name", Transports::Modern, mistakes),
+];
+
+/// A mistake in each seam. All others are tried on the host: `gpio-selftest`'s own tests.
+const MISTAKES: [Mistake; 5] = [
+    Mistake::ClockStandsStill,
+    Mistake::NoClean,
+    Mistake::NoRelease,
+    Mistake::NoNotification,
+    Mistake::AcknowledgesBehindHandler,
 ];
 
 /// Boots the example, without devices, and waits for its end.
@@ -78,11 +87,11 @@ fn weak(setting: Setting) -> anyhow::Result<()> {
 }
 
 fn mistakes(setting: Setting) -> anyhow::Result<()> {
-    let names = Mistake::ALL.map(Mistake::name).join(",");
+    let names = MISTAKES.map(Mistake::name).join(",");
     let running = run(setting, &format!("selftest-break={names}"), 1)?;
     let runs = runs(&running)?;
-    ensure!(runs.len() == Mistake::ALL.len(), "{} runs", runs.len());
-    for (mistake, points) in Mistake::ALL.into_iter().zip(runs) {
+    ensure!(runs.len() == MISTAKES.len(), "{} runs", runs.len());
+    for (mistake, points) in MISTAKES.into_iter().zip(runs) {
         let first = points.iter().find(|(ok, _)| !ok).with_context(|| format!("{mistake} is not found"))?;
         ensure!(first.1 == mistake.found_by(), "{mistake} is found by {first:?}");
     }

@@ -65,11 +65,11 @@ impl Report {
     }
 }
 
-/// Why the checks of the protocols are left out.
+/// Why checks are left out that would fail for a reason that is known.
 const SEAM_FAILED: &str = "a seam failed above";
 
-/// Runs all checks and writes their results. Where a seam is wrong, the checks of the protocols are skipped: they would fail
-/// for that reason.
+/// Runs all checks and writes their results. Where a seam is wrong by itself, those that take all seams are skipped, and where
+/// they are wrong together, those of the protocols: they would fail for that reason.
 ///
 /// Takes the time that the checks take: under a second, with a clock that is in order.
 ///
@@ -81,17 +81,15 @@ pub fn run<K: Kernel>(kernel: &K, out: &mut dyn Write) -> Result<Report, fmt::Er
 }
 
 fn run_on(rig: &dyn Rig, out: &mut dyn Write) -> Result<Report, fmt::Error> {
-    let protocols = checks::PROTOCOLS.iter().copied().flatten();
-    let plan = checks::SEAMS.len().saturating_add(protocols.clone().count()).saturating_add(checks::END.len());
+    let plan = checks::STAGES.iter().copied().flatten().copied().flatten().count().saturating_add(checks::END.len());
     let mut report = Report::default();
     let mut tap = Tap::begin(out, plan)?;
-    for &(name, check) in checks::SEAMS {
-        report.note(&mut tap, name, &check(rig))?;
-    }
-    let seams_are_sound = report.has_passed();
-    for &(name, check) in protocols {
-        let outcome = if seams_are_sound { check(rig) } else { Err(Failure::Skipped(SEAM_FAILED)) };
-        report.note(&mut tap, name, &outcome)?;
+    for stage in checks::STAGES {
+        let is_sound = report.has_passed();
+        for &(name, check) in stage.iter().copied().flatten() {
+            let outcome = if is_sound { check(rig) } else { Err(Failure::Skipped(SEAM_FAILED)) };
+            report.note(&mut tap, name, &outcome)?;
+        }
     }
     for &(name, check) in checks::END {
         report.note(&mut tap, name, &check(rig))?;

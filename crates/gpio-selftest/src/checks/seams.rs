@@ -15,7 +15,7 @@ use crate::bench::{self, DRAFT, RATIFIED, Raw, Rig, legacy};
 use crate::kernel::MEMORY_SIZE;
 use crate::outcome::{Failure, Outcome, ensure, ensure_eq};
 
-pub(super) const CHECKS: &[Check] = &[
+pub(super) const ALONE: &[Check] = &[
     ("clock: now goes on", clock_goes_on),
     ("clock: now does not go back", clock_does_not_go_back),
     ("clock: wait comes back by its deadline", wait_ends),
@@ -31,6 +31,10 @@ pub(super) const CHECKS: &[Check] = &[
     ("fence: after_interrupt makes the device's stores visible", fence_after_interrupt),
     ("transport: the registers are the device's", transport_registers),
     ("transport: acknowledging an interrupt says why, once", transport_acknowledges),
+];
+
+/// What takes a driver on them.
+pub(super) const TOGETHER: &[Check] = &[
     ("transport: a queue that is set up and notified is served", transport_serves),
     ("interrupt: what comes before the acknowledgement is taken with it", acknowledged_first),
     ("interrupt: what comes while the handler runs raises another one", raised_again),
