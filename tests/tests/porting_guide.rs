@@ -23,6 +23,13 @@ fn the_guides_code_is_the_ports() {
     assert!(guide.contains(&format!("{code} lines without comments")), "the port has {code} lines");
 }
 
+/// The part about the self-test has its code from a test, too.
+#[test]
+fn the_guides_self_test_is_tested() {
+    let [code] = &blocks(&read("docs/porting.md"), "rs")[..] else { panic!("there is one such block") };
+    assert!(read("crates/gpio-selftest/tests/kernel.rs").contains(code.as_str()));
+}
+
 #[test]
 fn what_is_beside_the_code_is_the_ports_as_well() {
     let guide = read("docs/porting.md");

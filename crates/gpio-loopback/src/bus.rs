@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use virtio_gpio::memory::DmaMemory;
 
@@ -62,8 +63,7 @@ pub struct Direct {
 }
 
 #[expect(unsafe_code, reason = "reaches memory by a pointer")]
-// SAFETY: the bytes may be accessed from anywhere, see `new`; each access is one volatile access of a byte, made while the
-// machine's critical section keeps everybody else out.
+// SAFETY: the bytes may be accessed from anywhere, see `new`; each access is an atomic one.
 unsafe impl Send for Direct {}
 #[expect(unsafe_code, reason = "reaches memory by a pointer")]
 // SAFETY: as above.
@@ -104,9 +104,9 @@ impl Bus for Direct {
     fn read(&self, address: u64, bytes: &mut [u8]) {
         for (address, to) in (address..).zip(bytes) {
             #[expect(unsafe_code, reason = "reaches memory by a pointer")]
-            // SAFETY: a readable byte, which is there as long as this is.
-            let from = |byte: NonNull<u8>| unsafe { byte.read_volatile() };
-            *to = self.byte(address).map_or(0, from);
+            // SAFETY: a byte that is there as long as this is; both sides' accesses are atomic.
+            let place = |byte: NonNull<u8>| unsafe { AtomicU8::from_ptr(byte.as_ptr()) };
+            *to = self.byte(address).map_or(0, |byte| place(byte).load(Ordering::Relaxed));
         }
     }
 
@@ -114,10 +114,9 @@ impl Bus for Direct {
         for (address, &from) in (address..).zip(bytes) {
             if let Some(byte) = self.byte(address) {
                 #[expect(unsafe_code, reason = "reaches memory by a pointer")]
-                // SAFETY: a writable byte, which is there as long as this is.
-                unsafe {
-                    byte.write_volatile(from);
-                };
+                // SAFETY: a byte that is there as long as this is; both sides' accesses are atomic.
+                let place = unsafe { AtomicU8::from_ptr(byte.as_ptr()) };
+                place.store(from, Ordering::Relaxed);
             }
         }
     }

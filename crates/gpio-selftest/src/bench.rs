@@ -7,6 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 use gpio_loopback::{Bus, Direct, Machine, Registers, Settings};
 use gpio_model::bank::Bank;
@@ -247,10 +248,18 @@ impl RawMemory<'_> {
         self.base.addr().get()
     }
 
-    fn at(&self, offset: usize) -> Option<NonNull<u8>> {
-        #[expect(unsafe_code, reason = "reaches memory by a pointer")]
-        // SAFETY: within the memory.
-        (offset < self.len).then(|| unsafe { self.base.add(offset) })
+    /// One byte. The accesses of driver and device are atomic, and so are those here.
+    fn byte(&self, offset: usize) -> Option<&AtomicU8> {
+        (offset < self.len).then(|| {
+            #[expect(unsafe_code, reason = "reaches memory by a pointer")]
+            // SAFETY: within the memory.
+            let place = unsafe { self.base.add(offset) };
+            #[expect(unsafe_code, reason = "reaches memory by a pointer")]
+            // SAFETY: `DmaMemory` promises that the byte is there and can be read and written; it outlives this.
+            unsafe {
+                AtomicU8::from_ptr(place.as_ptr())
+            }
+        })
     }
 
     /// Where the device finds a byte.
@@ -261,12 +270,8 @@ impl RawMemory<'_> {
     /// Writes bytes, as the driver does. What is beyond the end is dropped.
     pub(crate) fn store(&self, offset: usize, bytes: &[u8]) {
         for (offset, &byte) in (offset..).zip(bytes) {
-            if let Some(place) = self.at(offset) {
-                #[expect(unsafe_code, reason = "writes shared memory")]
-                // SAFETY: `DmaMemory` promises that the byte can be written, and that nobody else has it.
-                unsafe {
-                    place.write_volatile(byte);
-                };
+            if let Some(place) = self.byte(offset) {
+                place.store(byte, Ordering::Relaxed);
             }
         }
     }
@@ -275,10 +280,7 @@ impl RawMemory<'_> {
     pub(crate) fn load<const N: usize>(&self, offset: usize) -> [u8; N] {
         let mut bytes = [0; N];
         for (offset, byte) in (offset..).zip(&mut bytes) {
-            #[expect(unsafe_code, reason = "reads shared memory")]
-            // SAFETY: `DmaMemory` promises that the byte can be read.
-            let read = |place: NonNull<u8>| unsafe { place.read_volatile() };
-            *byte = self.at(offset).map_or(0, read);
+            *byte = self.byte(offset).map_or(0, |place| place.load(Ordering::Relaxed));
         }
         bytes
     }

@@ -6,19 +6,17 @@
 //! that is wrong is named; then there is one check for each normative item and each rule of the ratified protocol's chapter
 //! (VIRTIO 1.2, 5.18), and one for each point that the draft of 2020 leaves open.
 //!
-//! A port implements [`Kernel`] and calls [`run`] with whatever it prints with:
+//! A port implements [`Kernel`], of which `tests/kernel.rs` has the smallest, and calls [`run`] with whatever it prints with:
 //!
 //! ```
-//! # use std::fmt::Write;
-//! # use gpio_selftest::{sabotage, run};
-//! # let kernel = sabotage::Broken::new(sabotage::TestClock::new(), None);
+//! # let kernel = gpio_selftest::sabotage::Broken::new(gpio_selftest::sabotage::TestClock::new(), None);
 //! # let mut console = String::new();
-//! let report = run(&kernel, &mut console)?;
-//! assert!(report.has_passed());
+//! let report = gpio_selftest::run(&kernel, &mut console)?;
+//! assert!(report.has_passed(), "the console says why");
 //! # Ok::<(), core::fmt::Error>(())
 //! ```
 //!
-//! The output is TAP, version 14. It takes an allocator, about 100 KiB of heap, [`MEMORY_SIZE`] bytes shared with the device,
+//! The output is TAP, version 14. It takes an allocator with 128 KiB, [`MEMORY_SIZE`] bytes shared with the device,
 //! and an implementation of the crate `critical-section`; it ends whatever the seams do, unless one of their functions does
 //! not return.
 //!

@@ -1,11 +1,13 @@
 //! The memory seam: the piece of memory that driver and device share.
 
 mod bounce;
+mod cached;
 
 use core::ops::Range;
 use core::ptr::NonNull;
 
 pub use bounce::{Bounce, Mapped};
+pub use cached::{Cached, Caches};
 
 /// One piece of memory that the device can reach. The driver lays out its rings and buffers in it and uses no other.
 ///
@@ -13,7 +15,7 @@ pub use bounce::{Bounce, Mapped};
 ///
 /// | the machine | what to write |
 /// | --- | --- |
-/// | caches are kept in step by hand | [`granule`](Self::granule): the longest cache line; [`sync_for_device`](Self::sync_for_device) cleans, and [`sync_for_driver`](Self::sync_for_driver) invalidates, the lines that the range touches. A clean must be over before the call returns: a notification may follow at once. No line may be fetched early into a range that the device has: where the processor does that, invalidating when taking over is what makes up for it |
+/// | caches are kept in step by hand | [`Cached`], or yourself: [`granule`](Self::granule): the longest cache line; [`sync_for_device`](Self::sync_for_device) cleans, and [`sync_for_driver`](Self::sync_for_driver) invalidates, the lines that the range touches. A clean must be over before the call returns: a notification may follow at once. No line may be fetched early into a range that the device has: where the processor does that, invalidating when taking over is what makes up for it |
 /// | the device reaches only some memory | [`Bounce`] |
 /// | the device has addresses of its own | [`Mapped`] |
 ///

@@ -15,13 +15,14 @@ use core::marker::PhantomData;
 use core::ops::Range;
 use core::ptr::NonNull;
 use core::sync::atomic::AtomicU8;
+use std::sync::Arc;
 
 use common::{DRAFT, High, LINES, Low, RATIFIED, rounds};
 use gpio_loopback::{Machine, MachineClock, Memory, Registers, Settings};
 use gpio_model::bank::Bank;
 use gpio_model::{draft, ratified};
 use virtio_gpio::fence::CoherentFence;
-use virtio_gpio::memory::{Bounce, DmaMemory, Mapped};
+use virtio_gpio::memory::{Bounce, Cached, Caches, DmaMemory, Mapped};
 use virtio_gpio::{
     Chip, DescriptorSlot, EventSlot, Identified, InterruptType, LineId, LineSlot, Options, Parts, Platform,
     RequestSlot, Sizes, Storage, Trigger,
@@ -122,6 +123,88 @@ fn elsewhere(id: u32) -> Settings {
 fn caches_can_be_kept_in_step_by_hand() {
     for machine in machines(cached) {
         assert_eq!(work(&machine, |memory| memory), Ok(()));
+    }
+}
+
+/// The machine's memory without its hooks.
+struct Plain(Arc<Memory>);
+
+// SAFETY: the machine's, which lives as long. The hooks are for `Lines` to call.
+unsafe impl DmaMemory for Plain {
+    fn base(&self) -> NonNull<u8> {
+        self.0.base()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn device_address(&self) -> u64 {
+        self.0.device_address()
+    }
+}
+
+/// A processor's cache maintenance, which knows addresses only.
+struct Lines {
+    memory: Arc<Memory>,
+    cleans: bool,
+    invalidates: bool,
+}
+
+impl Lines {
+    const SIZE: usize = 64;
+
+    fn range(&self, start: NonNull<u8>, len: usize) -> Range<usize> {
+        let start = start.addr().get() - self.memory.base().addr().get();
+        assert!(start.is_multiple_of(Self::SIZE) && len.is_multiple_of(Self::SIZE) && len > 0, "whole lines");
+        assert!(start + len <= self.memory.len(), "of this memory");
+        start..start + len
+    }
+}
+
+// SAFETY: the machine has no longer lines; without a mistake, it copies all of them.
+unsafe impl Caches for Lines {
+    fn line_size(&self) -> usize {
+        Self::SIZE
+    }
+
+    fn clean(&self, start: NonNull<u8>, len: usize) {
+        if self.cleans {
+            self.memory.sync_for_device(self.range(start, len));
+        }
+    }
+
+    fn invalidate(&self, start: NonNull<u8>, len: usize) {
+        if self.invalidates {
+            self.memory.sync_for_driver(self.range(start, len));
+        }
+    }
+}
+
+#[test]
+fn cache_maintenance_by_address_will_do() {
+    for which in 0..2 {
+        let with = |cleans, invalidates| {
+            work(&machines(cached)[which], |memory| {
+                let memory = Arc::new(memory);
+                Cached::new(Plain(memory.clone()), Lines { memory, cleans, invalidates })
+            })
+        };
+        assert_eq!(with(true, true), Ok(()));
+        assert!(with(false, true).is_err(), "what is not cleaned is noticed");
+        assert!(with(true, false).is_err(), "what is not invalidated is noticed");
+    }
+}
+
+/// Memory that ends within a line has somebody else's bytes behind it.
+#[test]
+fn a_line_that_is_not_all_ours_is_left_out() {
+    let memory = Arc::new(machines(cached)[0].allocate(1000));
+    let cached = Cached::new(Plain(memory.clone()), Lines { memory, cleans: true, invalidates: true });
+    assert_eq!((cached.len(), cached.granule()), (960, 64));
+    for range in [0..1, 100..900, 959..960, 959..961, 990..1000, 5000..6000] {
+        cached.sync_for_device(range.clone());
+        cached.sync_for_driver(range);
     }
 }
 

@@ -1,0 +1,118 @@
+//! The smallest kernel, as docs/porting.md has it: coherent memory, reached by the simulated device where the driver does.
+#![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "a panic is how a test fails")]
+
+use core::cell::UnsafeCell;
+use core::fmt::Write;
+use core::ptr::NonNull;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use gpio_selftest::{Kernel, MEMORY_SIZE, Registers, Report, run};
+use virtio_gpio::clock::{Clock, Instant};
+use virtio_gpio::fence::CoherentFence;
+use virtio_gpio::memory::DmaMemory;
+
+struct Time;
+
+static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+
+impl Clock for Time {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(START.elapsed().as_nanos().try_into().unwrap())
+    }
+}
+
+#[repr(align(4096))]
+struct Area(UnsafeCell<[u8; MEMORY_SIZE]>);
+
+// SAFETY: nobody uses it but the one `Shared` that is in use.
+unsafe impl Sync for Area {}
+
+static AREA: Area = Area(UnsafeCell::new([0xa5; MEMORY_SIZE]));
+
+struct Shared;
+
+// SAFETY: the area is as long and as aligned as it says, for ever, and one chip at a time has it.
+unsafe impl DmaMemory for Shared {
+    fn base(&self) -> NonNull<u8> {
+        NonNull::new(AREA.0.get()).unwrap().cast()
+    }
+
+    fn len(&self) -> usize {
+        MEMORY_SIZE
+    }
+
+    fn device_address(&self) -> u64 {
+        0x8000_0000
+    }
+}
+
+struct MyKernel;
+
+impl Kernel for MyKernel {
+    type Transport = Registers;
+    type Memory = Shared;
+    type Fence = CoherentFence;
+    type Clock = Time;
+
+    fn transport(&self, registers: Registers) -> Registers {
+        registers
+    }
+
+    fn memory(&self) -> Option<Shared> {
+        Some(Shared)
+    }
+
+    fn fence(&self) -> CoherentFence {
+        CoherentFence
+    }
+
+    fn clock(&self) -> Time {
+        Time
+    }
+}
+
+fn self_test(console: &mut impl Write) -> bool {
+    run(&MyKernel, console).as_ref().is_ok_and(Report::has_passed)
+}
+
+/// Counts what is allocated.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator does the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        MOST.fetch_max(NOW.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        // SAFETY: the caller's promises are the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promises are the same.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static HEAP: Counting = Counting;
+
+/// The heap that docs/porting.md promises is enough.
+const ENOUGH: usize = 128 * 1024;
+
+#[test]
+fn the_smallest_kernel_passes_and_takes_little_heap() {
+    let mut console = String::with_capacity(64 * 1024);
+    let before = NOW.load(Relaxed);
+    MOST.store(before, Relaxed);
+    let passed = self_test(&mut console);
+    assert!(passed, "{console}");
+    assert!(console.ends_with("# 78 passed, 0 failed, 8 skipped\n"), "{console}");
+    let most = MOST.load(Relaxed) - before;
+    assert!(most <= ENOUGH, "{most} bytes");
+    assert_eq!(NOW.load(Relaxed), before, "nothing is kept");
+}
