@@ -11,7 +11,7 @@ use virtio_gpio::transport::{DeviceStatus, InterruptStatus, Transport as _};
 use virtio_gpio::{InterruptType, Level, LineId, Trigger};
 
 use super::Check;
-use crate::bench::{self, DRAFT, RATIFIED, Raw, Rig, legacy};
+use crate::bench::{self, DRAFT, Desk, RATIFIED, Raw, Rig, legacy};
 use crate::kernel::MEMORY_SIZE;
 use crate::outcome::{Failure, Outcome, ensure, ensure_eq};
 
@@ -425,47 +425,52 @@ fn transport_serves(rig: &dyn Rig) -> Outcome {
 
 // --- interrupt ------------------------------------------------------------------------------------------------------
 
-fn acknowledged_first(rig: &dyn Rig) -> Outcome {
+/// Two lines that are watched, and how the second one rises while the first one's interrupt is served. Both edges must come.
+fn two_edges(rig: &dyn Rig, rise: impl Fn(&Desk<'_>) -> Outcome, lost: &str) -> Outcome {
     let machine = bench::ratified();
     rig.with_chip(&machine, |desk| {
         let _first = desk.watched(0, InterruptType::RisingEdge)?;
         let _second = desk.watched(1, InterruptType::RisingEdge)?;
         desk.pump()?;
-        desk.triggers();
-        let device = machine.clone();
-        machine.before_acknowledgement(move || device.drive(LineId(1), Some(Level::High)));
-        desk.drive(0, Level::High)?;
+        rise(desk)?;
         ensure_eq!(
             desk.triggers(),
             [(0, Trigger::Rising), (1, Trigger::Rising)],
-            "an interrupt is acknowledged too late: the second edge came before the acknowledgement, and was not looked for \
-             behind it. Transport::acknowledge_interrupt acknowledges where it stands, before the queues are looked at"
+            "an interrupt is acknowledged too late: {lost}"
         );
         Ok(())
     })
 }
 
+fn acknowledged_first(rig: &dyn Rig) -> Outcome {
+    let rise = |desk: &Desk<'_>| {
+        let device = desk.machine.clone();
+        desk.machine.before_acknowledgement(move || device.drive(LineId(1), Some(Level::High)));
+        desk.drive(0, Level::High)
+    };
+    two_edges(
+        rig,
+        rise,
+        "the second edge came before the acknowledgement, and was not looked for behind it. \
+         Transport::acknowledge_interrupt acknowledges where it stands, before the queues are looked at",
+    )
+}
+
 fn raised_again(rig: &dyn Rig) -> Outcome {
-    let machine = bench::ratified();
-    rig.with_chip(&machine, |desk| {
-        let _first = desk.watched(0, InterruptType::RisingEdge)?;
-        let _second = desk.watched(1, InterruptType::RisingEdge)?;
-        desk.pump()?;
-        desk.triggers();
-        machine.drive(LineId(0), Some(Level::High));
+    let rise = |desk: &Desk<'_>| {
+        desk.machine.drive(LineId(0), Some(Level::High));
         let ran = Cell::new(false);
         desk.interrupt(&mut || {
             ran.set(true);
-            machine.drive(LineId(1), Some(Level::High));
+            desk.machine.drive(LineId(1), Some(Level::High));
         });
         ensure!(ran.get(), "Kernel::interrupt has come back, and the handler has not run");
-        desk.pump()?;
-        ensure_eq!(
-            desk.triggers(),
-            [(0, Trigger::Rising), (1, Trigger::Rising)],
-            "an interrupt is acknowledged too late: the second edge came at the end of the handler, and raised nothing. \
-             Acknowledge before the handler, at the controller too"
-        );
-        Ok(())
-    })
+        desk.pump()
+    };
+    two_edges(
+        rig,
+        rise,
+        "the second edge came at the end of the handler, and raised nothing. Acknowledge before the handler, at the \
+         controller too",
+    )
 }
