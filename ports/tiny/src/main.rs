@@ -4,12 +4,15 @@
 #![no_main]
 
 use core::arch::{asm, global_asm};
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 
+use critical_section::Mutex;
+use static_cell::StaticCell;
 use virtio_gpio::clock::{Clock, Instant};
 use virtio_gpio::fence::CoherentFence;
 use virtio_gpio::memory::DmaMemory;
@@ -37,7 +40,7 @@ global_asm!(
 extern "C" fn start() -> ! {
     let result = run();
     match &result {
-        Ok(()) => say(format_args!("done")),
+        Ok(()) => say(format_args!("done, {} interrupts", INTERRUPTS.load(Ordering::Relaxed))),
         Err(problem) => say(format_args!("failed: {problem}")),
     }
     power_off(result.is_ok())
@@ -63,6 +66,14 @@ impl Write for Console {
 
 fn say(message: fmt::Arguments<'_>) {
     let _ = writeln!(Console, "{message}\r");
+}
+
+/// Says why something went wrong, and gives what it was.
+fn failed<E: fmt::Display>(what: &'static str) -> impl Fn(E) -> &'static str {
+    move |why| {
+        say(format_args!("{why}"));
+        what
+    }
 }
 
 fn power_off(success: bool) -> ! {
@@ -107,6 +118,10 @@ impl Clock for Time {
         unsafe { asm!("rdtime {}", out(reg) ticks) };
         Instant::from_nanos(ticks.saturating_mul(NANOSECONDS_PER_TICK))
     }
+
+    fn wait(&self, deadline: Instant, idle: &dyn Fn() -> bool) {
+        sleep(deadline, idle);
+    }
 }
 
 const MEMORY_SIZE: usize = 32 * 1024;
@@ -150,33 +165,148 @@ const FIRST_SLOT: usize = 0x1000_1000;
 const SLOT_SIZE: usize = 0x1000;
 const SLOTS: usize = 8;
 
-fn find() -> Option<MmioTransport> {
+const FIRST_SOURCE: usize = 1;
+
+/// The first GPIO device, and its interrupt's source.
+fn find() -> Option<(MmioTransport, usize)> {
     (0..SLOTS).find_map(|slot| {
         let base = NonNull::new((FIRST_SLOT + slot * SLOT_SIZE) as *mut u8)?;
         // SAFETY: the machine has a slot there, and nobody else uses it.
         let transport = unsafe { MmioTransport::new(base, SLOT_SIZE) }.ok()?;
-        is_gpio_id(transport.device_id()).then_some(transport)
+        is_gpio_id(transport.device_id()).then_some((transport, FIRST_SOURCE + slot))
     })
 }
 
+const QUEUE: u16 = 16;
+const LINES: usize = 4;
+/// Bytes for the names of lines.
+const NAMES: usize = 0;
+/// Of `DmaMemory`, which says something else where caches are kept in step by hand.
+const GRANULE: usize = 1;
+
+static DESCRIPTORS: StaticCell<[DescriptorSlot; 2 * QUEUE as usize]> = StaticCell::new();
+static REQUESTS: StaticCell<[RequestSlot; 8]> = StaticCell::new();
+static LINE_SLOTS: StaticCell<[LineSlot; LINES]> = StaticCell::new();
+static EVENTS: StaticCell<[EventSlot; 8]> = StaticCell::new();
+static CHIP: StaticCell<Chip<'static, Tiny>> = StaticCell::new();
+
 fn run() -> Result<(), &'static str> {
-    let transport = find().ok_or("there is no GPIO device")?;
-    let options = Options { request_queue_size: 16, event_queue_size: 16, ..Options::default() };
-    let device = Identified::new(transport, &Time, None).map_err(|_| "the device cannot be used")?;
+    let (transport, source) = find().ok_or("there is no GPIO device")?;
+    let options = Options { request_queue_size: QUEUE, event_queue_size: QUEUE, ..Options::default() };
+    let device = Identified::new(transport, &Time, None)
+        .map_err(|(error, _transport)| failed("the device cannot be used")(error))?;
     say(format_args!("a {} device with {} lines", device.protocol(), device.lines()));
-    let sizes = Sizes::new(&device, &options, 4, 0, 1).map_err(|_| "the device has no queues")?;
+    let sizes =
+        Sizes::new(&device, &options, LINES as u16, NAMES, GRANULE).map_err(failed("the device has no queues"))?;
     let storage = Storage {
-        descriptors: &mut [DescriptorSlot::EMPTY; 32],
-        requests: &mut [RequestSlot::EMPTY; 8],
-        lines: &mut [LineSlot::EMPTY; 4],
-        events: &mut [EventSlot::EMPTY; 8],
+        descriptors: DESCRIPTORS.init([DescriptorSlot::EMPTY; 2 * QUEUE as usize]),
+        requests: REQUESTS.init([RequestSlot::EMPTY; 8]),
+        lines: LINE_SLOTS.init([LineSlot::EMPTY; LINES]),
+        events: EVENTS.init([EventSlot::EMPTY; 8]),
         names: &mut [],
     };
     let parts = Parts { memory: Shared, fence: CoherentFence, clock: Time };
-    let chip: Chip<'_, Tiny> =
-        Chip::new(device, &sizes, parts, storage, options).map_err(|_| "the device cannot be set up")?;
-    blink(&chip).map_err(|_| "a line cannot be used")
+    let chip = Chip::new(device, &sizes, parts, storage, options).map_err(failed("the device cannot be set up"))?;
+    let chip: &'static Chip<'static, Tiny> = CHIP.init(chip);
+    interrupts_on(chip, source);
+    blink(chip).map_err(failed("a line cannot be used"))
 }
+
+static HANDLED: Mutex<Cell<Option<&'static Chip<'static, Tiny>>>> = Mutex::new(Cell::new(None));
+static INTERRUPTS: AtomicU32 = AtomicU32::new(0);
+
+/// The interrupt controller, and its context for this hart in S-mode.
+const PLIC: usize = 0x0c00_0000;
+const CONTEXT: usize = 1;
+const ENABLE: usize = PLIC + 0x2000 + 0x80 * CONTEXT;
+const THRESHOLD: usize = PLIC + 0x20_0000 + 0x1000 * CONTEXT;
+const CLAIM: usize = THRESHOLD + 4;
+
+const TIMER: usize = 5;
+const EXTERNAL: usize = 9;
+
+fn interrupts_on(chip: &'static Chip<'static, Tiny>, source: usize) {
+    critical_section::with(|section| HANDLED.borrow(section).set(Some(chip)));
+    set_timer(u64::MAX);
+    // SAFETY: registers of the interrupt controller and of the hart, which are nobody else's; the handler is in place.
+    unsafe {
+        ((PLIC + 4 * source) as *mut u32).write_volatile(1);
+        (ENABLE as *mut u32).write_volatile(1 << source);
+        (THRESHOLD as *mut u32).write_volatile(0);
+        asm!("csrw stvec, {}", in(reg) trap_entry as *const () as usize);
+        asm!("csrs sie, {}", in(reg) 1usize << TIMER | 1 << EXTERNAL);
+        asm!("csrsi sstatus, 2");
+    }
+    chip.interrupt_enabled();
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn trap(cause: usize) {
+    const INTERRUPT: usize = 1 << (usize::BITS - 1);
+    match cause ^ INTERRUPT {
+        TIMER => set_timer(u64::MAX),
+        EXTERNAL => {
+            let claim = CLAIM as *mut u32;
+            // SAFETY: the register with which an interrupt is claimed.
+            let source = unsafe { claim.read_volatile() };
+            if let Some(chip) = critical_section::with(|section| HANDLED.borrow(section).get())
+                && chip.handle_interrupt()
+            {
+                INTERRUPTS.fetch_add(1, Ordering::Relaxed);
+            }
+            // SAFETY: the same register, with which it is completed.
+            unsafe { claim.write_volatile(source) };
+        }
+        _ => panic!("trap {cause:#x}"),
+    }
+}
+
+/// Sleeps until an interrupt or the deadline, if there is nothing to do.
+fn sleep(deadline: Instant, idle: &dyn Fn() -> bool) {
+    // SAFETY: as in a critical section: what comes after `idle` was asked stays pending, and ends the sleep.
+    let were_enabled = unsafe { <Section as critical_section::Impl>::acquire() };
+    if were_enabled && idle() {
+        set_timer(deadline.as_nanos() / NANOSECONDS_PER_TICK + 1);
+        // SAFETY: waits.
+        unsafe { asm!("wfi") };
+    }
+    // SAFETY: what `acquire` gave.
+    unsafe { <Section as critical_section::Impl>::release(were_enabled) };
+}
+
+fn set_timer(ticks: u64) {
+    const TIME: usize = 0x5449_4d45;
+    // SAFETY: asks the firmware for the timer's interrupt.
+    unsafe { asm!("ecall", inlateout("a0") ticks => _, lateout("a1") _, in("a6") 0, in("a7") TIME) };
+}
+
+unsafe extern "C" {
+    fn trap_entry();
+}
+
+global_asm!(
+    ".balign 4",
+    "trap_entry:",
+    "    addi    sp, sp, -128",
+    "    sd      ra, 0(sp)",
+    "    .irp n, 0, 1, 2, 3, 4, 5, 6",
+    "    sd      t\\n, 8 + 8 * \\n(sp)",
+    "    .endr",
+    "    .irp n, 0, 1, 2, 3, 4, 5, 6, 7",
+    "    sd      a\\n, 64 + 8 * \\n(sp)",
+    "    .endr",
+    "    csrr    a0, scause",
+    "    call    trap",
+    "    ld      ra, 0(sp)",
+    "    .irp n, 0, 1, 2, 3, 4, 5, 6",
+    "    ld      t\\n, 8 + 8 * \\n(sp)",
+    "    .endr",
+    "    .irp n, 0, 1, 2, 3, 4, 5, 6, 7",
+    "    ld      a\\n, 64 + 8 * \\n(sp)",
+    "    .endr",
+    "    addi    sp, sp, 128",
+    "    sret",
+);
 
 fn blink(chip: &Chip<'_, Tiny>) -> Result<(), virtio_gpio::Error> {
     let mut led = chip.line(LineId(0))?.into_output(Level::Low).map_err(|rejected| rejected.error)?;
@@ -197,5 +327,6 @@ fn blink(chip: &Chip<'_, Tiny>) -> Result<(), virtio_gpio::Error> {
             led.set(level)?;
             beat = beat.after(Duration::from_millis(50));
         }
+        sleep(chip.next_deadline().map_or(beat, |deadline| deadline.min(beat)), &|| chip.is_idle());
     }
 }
