@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boards;
+pub mod bridge;
 pub mod browser;
 pub mod linux;
 pub mod scene;

@@ -149,11 +149,16 @@ fn find(chip: &str) -> Result<PathBuf, HostError> {
     if fs::exists(&path).unwrap_or(true) {
         return Ok(path);
     }
-    let has_label = |path: &PathBuf| {
-        gpiocdev::Chip::from_path(path).and_then(|chip| chip.info()).is_ok_and(|info| info.label == chip)
-    };
-    let found = gpiocdev::chip::chips().unwrap_or_default().into_iter().find(has_label);
-    found.ok_or_else(|| HostError::new(Problem::NoChip))
+    let mut forbidden = false;
+    for path in gpiocdev::chip::chips().unwrap_or_default() {
+        match gpiocdev::Chip::from_path(&path).and_then(|chip| chip.info()).map_err(host_error) {
+            Ok(info) if info.label == chip => return Ok(path),
+            Ok(_) => {}
+            Err(error) => forbidden |= error.problem == Problem::NotPermitted,
+        }
+    }
+    // One that cannot be looked at may be the one that is meant.
+    Err(HostError::new(if forbidden { Problem::NotPermitted } else { Problem::NoChip }))
 }
 
 fn open(chip: &str) -> Result<gpiocdev::Chip, HostError> {

@@ -1,5 +1,7 @@
 //! Real lines behind a device, on chips that are simulated in this process: scripts/test --bridge does it with the kernel's.
 
+use std::time::Duration;
+
 use gpio_model::observe::Activity;
 use gpio_model::{draft, ratified};
 use vgpio::bridge::Bridge;
@@ -10,32 +12,13 @@ use vgpio::record::Record;
 use vgpio::world::{Wire, World};
 use virtio_gpio::messages::{Level, LineId};
 
-use crate::fake_chip::FakeHost;
-use crate::front_end::{Buffer, DriverQueue, FrontEnd, LONG, MODERN};
-use crate::server::{Bench, INTERRUPTS, RECEIVE, REQUESTS, TRANSMIT, line, names, serve, serve_world};
-
-/// Requests of the ratified protocol, and their answers.
-const OK: [u8; 2] = [0, 0];
-const REFUSED: [u8; 2] = [1, 0];
-const NONE: u8 = 0;
-const OUTPUT: u8 = 1;
-const INPUT: u8 = 2;
-
-fn direction(queue: &mut DriverQueue, line: u8, direction: u8) -> [u8; 2] {
-    queue.request([3, 0, line, 0, direction, 0, 0, 0])
-}
-
-fn get(queue: &mut DriverQueue, line: u8) -> [u8; 2] {
-    queue.request([4, 0, line, 0, 0, 0, 0, 0])
-}
-
-fn set(queue: &mut DriverQueue, line: u8, level: u8) -> [u8; 2] {
-    queue.request([5, 0, line, 0, level, 0, 0, 0])
-}
-
-fn interrupt_type(queue: &mut DriverQueue, line: u8, kind: u8) -> [u8; 2] {
-    queue.request([6, 0, line, 0, kind, 0, 0, 0])
-}
+use crate::driver::{
+    BOTH, CLAIM, FALLING, GET, HIGH_LEVEL, INPUT, INTERRUPTS, NONE, OK, OUTPUT, REFUSED, TO_INPUT, TO_OUTPUT,
+    direction, get, get_direction, interrupt, interrupt_type, listen, message, output, set, told, unmask,
+};
+use crate::fake_chip::{FakeHost, clock};
+use crate::front_end::{FrontEnd, LONG, MODERN};
+use crate::server::{Bench, REQUESTS, line, names, serve, serve_world};
 
 /// A host with one chip of four lines.
 fn host() -> FakeHost {
@@ -149,18 +132,30 @@ fn edges_come_with_the_kernels_time() {
     host.drive("c", 1, true);
     assert_eq!(direction(requests, 0, INPUT), OK);
     assert_eq!(get(requests, 0), [0, 1]);
-    assert_eq!(interrupt_type(requests, 0, 2), OK);
-    for expected in [[1, 0xaa], [1, 0xaa]] {
-        events.send(0, &[Buffer::Readable(&[0, 0]), Buffer::Writable(1)]);
+    assert_eq!(interrupt_type(requests, 0, FALLING), OK);
+    for _ in 0..2 {
+        unmask(events, 0);
         host.drive("c", 1, false);
-        assert_eq!(events.used(), (0, 1));
-        assert_eq!(events.read(1), expected);
+        assert!(interrupt(events));
         host.drive("c", 1, true);
         wait_for_drive(&bench, 0, Some(Level::High));
     }
-    let records = bench.trace.records();
-    let times: Vec<_> = records.iter().map(|record| record.at).collect();
-    assert!(times.is_sorted(), "{times:?}");
+    // Nothing is recorded before what was recorded already.
+    let last = clock();
+    std::thread::sleep(Duration::from_millis(30));
+    let [first, second] = [5, 12].map(|later| last.saturating_add(Duration::from_millis(later)));
+    host.drive_at("c", 1, false, first);
+    host.drive_at("c", 1, true, second);
+    let edges = bench.trace.wait_for(LONG, |records| {
+        let edges = records
+            .iter()
+            .filter(|record| matches!(record.activity, Activity::Changed(change) if change.new_level().is_some()));
+        let times: Vec<_> = edges.map(|record| record.at).collect();
+        (times.len() == 7).then_some(times)
+    });
+    let edges = edges.unwrap();
+    assert!(edges.is_sorted(), "{edges:?}");
+    assert_eq!(edges[6].saturating_sub(edges[5]), Duration::from_millis(7), "{edges:?}");
 }
 
 #[test]
@@ -169,24 +164,22 @@ fn a_level_interrupts_again_as_long_as_it_holds() {
     let bench = serve(chip(&host, &[], &["c:1"]));
     let mut front_end = connect(&bench);
     let [requests, events] = &mut front_end.queues;
-    assert_eq!(direction(requests, 0, INPUT), OK);
-    assert_eq!(interrupt_type(requests, 0, 4), OK);
-    events.send(0, &[Buffer::Readable(&[0, 0]), Buffer::Writable(1)]);
+    listen(requests, 0, HIGH_LEVEL);
+    unmask(events, 0);
     assert_eq!(get(requests, 0), [0, 0]);
     assert_eq!(events.try_used(), None, "the level is not there");
     host.drive("c", 1, true);
-    assert_eq!(events.used(), (0, 1));
+    assert!(interrupt(events));
     for _ in 0..3 {
-        events.send(0, &[Buffer::Readable(&[0, 0]), Buffer::Writable(1)]);
-        assert_eq!(events.used(), (0, 1), "it holds");
+        unmask(events, 0);
+        assert!(interrupt(events), "it holds");
     }
     host.drive("c", 1, false);
-    events.send(0, &[Buffer::Readable(&[0, 0]), Buffer::Writable(1)]);
+    unmask(events, 0);
     assert_eq!(get(requests, 0), [0, 0]);
     assert_eq!(events.try_used(), None, "it does not hold any more");
     assert_eq!(interrupt_type(requests, 0, 0), OK);
-    assert_eq!(events.used(), (0, 1));
-    assert_eq!(events.read(1), [0, 0xaa]);
+    assert!(!interrupt(events));
 }
 
 #[test]
@@ -196,12 +189,12 @@ fn interrupt_without_a_direction_listens_too() {
     let mut front_end = connect(&bench);
     let [requests, events] = &mut front_end.queues;
     host.drive("c", 1, true);
-    assert_eq!(interrupt_type(requests, 0, 3), OK);
-    events.send(0, &[Buffer::Readable(&[0, 0]), Buffer::Writable(1)]);
+    assert_eq!(interrupt_type(requests, 0, BOTH), OK);
+    unmask(events, 0);
     assert_eq!(get(requests, 0), [0, 1]);
     assert_eq!(events.try_used(), None, "that it was high before is no edge");
     host.drive("c", 1, false);
-    assert_eq!(events.used(), (0, 1));
+    assert!(interrupt(events));
     assert_eq!(interrupt_type(requests, 0, 0), OK);
     assert_eq!(host.mode("c", 1), None);
 }
@@ -215,7 +208,7 @@ fn refused_line_is_an_error_and_the_others_work() {
     for problem in [Problem::Busy(None), Problem::NotPermitted, Problem::Other("no".into())] {
         host.refuse("c", 0, Some(problem));
         assert_eq!(direction(requests, 0, OUTPUT), REFUSED);
-        assert_eq!(requests.request([2, 0, 0, 0, 0, 0, 0, 0]), [0, NONE], "the direction is what it was");
+        assert_eq!(get_direction(requests, 0), [0, NONE], "the direction is what it was");
     }
     assert_eq!(direction(requests, 3, OUTPUT), OK);
     host.refuse("c", 0, None);
@@ -241,7 +234,7 @@ fn chip_that_cannot_interrupt_can_be_asked() {
     let mut front_end = connect(&bench);
     let requests = &mut front_end.queues[REQUESTS];
     assert_eq!(direction(requests, 0, INPUT), OK);
-    assert_eq!(interrupt_type(requests, 0, 3), REFUSED);
+    assert_eq!(interrupt_type(requests, 0, BOTH), REFUSED);
     host.drive("c", 1, true);
     assert_eq!(get(requests, 0), [0, 1]);
     wait_for_drive(&bench, 0, Some(Level::High));
@@ -254,8 +247,7 @@ fn lines_of_a_removed_chip_fail_and_work_again_when_it_is_back() {
     let mut front_end = connect(&bench);
     let [requests, events] = &mut front_end.queues;
     assert_eq!(direction(requests, 1, OUTPUT), OK);
-    assert_eq!(direction(requests, 2, INPUT), OK);
-    assert_eq!(interrupt_type(requests, 2, 3), OK);
+    listen(requests, 2, BOTH);
     host.drive("c", 1, true);
     wait_for_drive(&bench, 2, Some(Level::High));
     host.unplug("c");
@@ -266,14 +258,14 @@ fn lines_of_a_removed_chip_fail_and_work_again_when_it_is_back() {
     host.done();
     host.plug("c", &["LED", "BUTTON", "", "RELAY"]);
     // The guest does nothing: the lines come back by themselves.
-    events.send(0, &[Buffer::Readable(&[2, 0]), Buffer::Writable(1)]);
+    unmask(events, 2);
     let is_back = || host.mode("c", 1).is_some() && host.mode("c", 0).is_some();
     while !is_back() {
         bench.server.settle().unwrap();
     }
     host.drive("c", 1, true);
     // What was latched meanwhile, the lost level, may have come before; the line is high by the end.
-    assert_eq!(events.used(), (0, 1));
+    assert!(interrupt(events));
     assert_eq!(get(requests, 2), [0, 1]);
     assert_eq!(get(requests, 1), [0, 0], "the output is what the guest had set last");
 }
@@ -299,8 +291,7 @@ fn guest_that_goes_leaves_its_lines_in_their_safe_state() {
     let mut front_end = connect(&bench);
     let requests = &mut front_end.queues[REQUESTS];
     for led in [0, 2, 3] {
-        assert_eq!(set(requests, led, u8::from(led != 3)), OK);
-        assert_eq!(direction(requests, led, OUTPUT), OK);
+        output(requests, led, u8::from(led != 3));
     }
     assert_eq!(direction(requests, 1, INPUT), OK);
     assert_eq!(host.done(), ["c:0 taken as high", "c:2 taken as high", "c:3 set low", "c:1 taken as input with edges"]);
@@ -322,8 +313,7 @@ fn paused_guest_goes_on_with_the_lines_that_it_had() {
     let bench = serve(chip(&host, &[], &["c:0=led,1=button"]));
     let mut front_end = connect(&bench);
     let requests = &mut front_end.queues[REQUESTS];
-    assert_eq!(set(requests, 0, 1), OK);
-    assert_eq!(direction(requests, 0, OUTPUT), OK);
+    output(requests, 0, 1);
     assert_eq!(direction(requests, 1, INPUT), OK);
     let positions = front_end.stop();
     while host.mode("c", 0).is_some() || host.mode("c", 1).is_some() {
@@ -346,7 +336,7 @@ fn guest_that_was_reset_begins_without_lines() {
     front_end.forget();
     front_end.start([0, 0]);
     let requests = &mut front_end.queues[REQUESTS];
-    assert_eq!(requests.request([2, 0, 0, 0, 0, 0, 0, 0]), [0, NONE]);
+    assert_eq!(get_direction(requests, 0), [0, NONE]);
     assert_eq!(host.mode("c", 0), None);
 }
 
@@ -371,50 +361,31 @@ fn outside_drives_a_real_line_only_where_that_was_allowed() {
     assert_eq!(host.mode("c", 3), Some(Mode::Input { edges: true }));
     assert_eq!(get(requests, 3), [0, 0]);
     assert_eq!(direction(requests, 3, NONE), OK);
-    assert_eq!(set(requests, 0, 1), OK);
-    assert_eq!(direction(requests, 0, OUTPUT), OK);
+    output(requests, 0, 1);
     bench.server.settle().unwrap();
     assert_eq!(host.mode("c", 3), Some(Mode::Output(Level::High)), "the wire");
 }
 
-/// A message of the draft, and the reply's value.
-fn message(front_end: &mut FrontEnd, kind: u8, line: u8, value: u8) -> i32 {
-    let [receive, transmit] = &mut front_end.queues;
-    receive.send(0, &[Buffer::Writable(8)]);
-    transmit.send(0, &[Buffer::Readable(&[kind, 0, line, 0, value, 0, 0, 0])]);
-    assert_eq!(receive.used(), (0, 8));
-    assert_eq!(transmit.used(), (0, 0));
-    let [_, _, _, _, value @ ..] = receive.read::<8>(0);
-    i32::from_le_bytes(value)
-}
-
 #[test]
 fn draft_tells_the_number_of_the_error_and_every_level() {
-    const { assert!(RECEIVE == 0 && TRANSMIT == 1) };
     let host = host();
     let (names, bridge) = assemble(&host, &[], &["c:0=led,1=button"]).unwrap();
     let bench = serve(Chip::draft(names, draft::Options::default()).unwrap().bridged(bridge));
     let mut front_end = FrontEnd::connect(&bench.socket, MODERN);
-    let (request, input, output, level) = (1, 2, 3, 5);
     host.refuse("c", 0, Some(Problem::Busy(None)));
-    assert_eq!(message(&mut front_end, request, 0, 0), -16, "EBUSY");
+    assert_eq!(message(&mut front_end, CLAIM, 0, 0), -16, "EBUSY");
     host.refuse("c", 0, Some(Problem::NotPermitted));
-    assert_eq!(message(&mut front_end, output, 0, 1), -1, "EPERM");
+    assert_eq!(message(&mut front_end, TO_OUTPUT, 0, 1), -1, "EPERM");
     host.refuse("c", 0, None);
-    assert_eq!(message(&mut front_end, request, 0, 0), 0);
-    assert_eq!(message(&mut front_end, output, 0, 1), 0);
+    assert_eq!(message(&mut front_end, CLAIM, 0, 0), 0);
+    assert_eq!(message(&mut front_end, TO_OUTPUT, 0, 1), 0);
     assert_eq!(host.done(), ["c:0 taken as it is", "c:0 made high"]);
-    assert_eq!(message(&mut front_end, input, 1, 0), 0);
-    let receive = &mut front_end.queues[RECEIVE];
-    receive.send(0, &[Buffer::Writable(8)]);
+    assert_eq!(message(&mut front_end, TO_INPUT, 1, 0), 0);
     host.drive("c", 1, true);
-    assert_eq!(receive.used(), (0, 8));
-    assert_eq!(receive.read(0), [0x11, 0, 1, 0, 1, 0, 0, 0], "HOST_LEVEL");
-    assert_eq!(message(&mut front_end, level, 1, 0), 1);
+    assert_eq!(told(&mut front_end), (1, 1));
+    assert_eq!(message(&mut front_end, GET, 1, 0), 1);
     host.unplug("c");
     wait_for_drive(&bench, 1, None);
-    let receive = &mut front_end.queues[RECEIVE];
-    receive.send(0, &[Buffer::Writable(8)]);
-    assert_eq!(receive.used(), (0, 8), "the level is not known any more: low");
-    assert_eq!(message(&mut front_end, level, 1, 0), -19, "ENODEV");
+    assert_eq!(told(&mut front_end), (1, 0), "it is not known any more: low");
+    assert_eq!(message(&mut front_end, GET, 1, 0), -19, "ENODEV");
 }

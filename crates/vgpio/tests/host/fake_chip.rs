@@ -62,10 +62,14 @@ impl FakeHost {
 
     /// Drives a line from outside.
     pub(crate) fn drive(&self, chip: &str, line: u32, high: bool) {
+        self.drive_at(chip, line, high, clock());
+    }
+
+    /// The same, as something that the kernel saw at that time.
+    pub(crate) fn drive_at(&self, chip: &str, line: u32, high: bool, at: Duration) {
         let mut state = self.state();
         let line = state.line(chip, line).unwrap();
         if std::mem::replace(&mut line.outside, high) != high && line.mode == Some(Mode::Input { edges: true }) {
-            let at = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap();
             line.edges.push_back(HostEdge { at, level: Level::from(high) });
             kick(line.wake.as_ref().unwrap());
         }
@@ -84,6 +88,11 @@ impl FakeHost {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
+}
+
+/// The clock of the kernel's timestamps.
+pub(crate) fn clock() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap()
 }
 
 fn kick(fd: &OwnedFd) {

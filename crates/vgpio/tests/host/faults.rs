@@ -1,6 +1,7 @@
 //! The faults that a device can be given, each with what a healthy device does behind it.
+use crate::driver::INTERRUPTS;
 use crate::front_end::{Buffer, DriverQueue, FrontEnd, MODERN};
-use crate::server::{Bench, EVENTS, INTERRUPTS, RECEIVE, REQUESTS, TRANSMIT, drafted, ratified, serve};
+use crate::server::{Bench, EVENTS, RECEIVE, REQUESTS, TRANSMIT, drafted, ratified, serve};
 use vgpio::chip::{Chip, WrongProtocol};
 use vgpio::fault::{AnswerFault, QueueFault};
 use vgpio::request::{Kind, Requests};

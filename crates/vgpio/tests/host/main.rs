@@ -5,6 +5,7 @@ mod bridge;
 mod command_line;
 mod commands;
 mod control;
+mod driver;
 mod fake_chip;
 mod faults;
 mod front_end;

@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::driver::INTERRUPTS;
 use crate::front_end::{Buffer, EVENT_INDEX, FrontEnd, LONG, MODERN, NEXT, WRITE};
 use gpio_model::observe::Activity;
 use gpio_model::{draft, ratified};
@@ -14,8 +15,6 @@ use vgpio::server::{self, Handle, Options};
 use vgpio::world::{Place, Wire, World};
 use virtio_gpio::messages::{Direction, Level, LineId};
 
-/// `VIRTIO_GPIO_F_IRQ`.
-pub(crate) const INTERRUPTS: u64 = 1;
 /// The queues of the ratified protocol, and those of the draft.
 pub(crate) const REQUESTS: usize = 0;
 pub(crate) const EVENTS: usize = 1;
