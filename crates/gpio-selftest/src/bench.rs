@@ -85,7 +85,7 @@ impl Default for Plan {
 }
 
 /// A chip on any kernel's seams: those of its functions that the checks need.
-pub(crate) trait AnyChip {
+pub(crate) trait AnyChip: Sync {
     fn protocol(&self) -> Protocol;
     fn line(&self, line: LineId) -> Result<Line<'_>, virtio_gpio::Error>;
     fn find(&self, name: &str) -> Option<LineId>;
@@ -168,9 +168,10 @@ impl<'d> Desk<'d> {
     }
 
     /// Hands one interrupt over, by the kernel's way, with something that happens at the end of its handler.
-    pub(crate) fn interrupt(&self, at_the_end: &mut dyn FnMut()) {
+    pub(crate) fn interrupt(&self, at_the_end: &mut (dyn FnMut() + Send)) {
+        let chip = self.chip;
         self.rig.interrupt(&self.machine.registers(), &mut || {
-            self.chip.handle_interrupt();
+            chip.handle_interrupt();
             at_the_end();
         });
     }
@@ -297,7 +298,7 @@ pub(crate) trait Rig {
     /// Runs `test` with the seams alone.
     fn raw(&self, machine: &Machine, test: &mut dyn FnMut(&Raw<'_>) -> Outcome) -> Outcome;
 
-    fn interrupt(&self, registers: &Registers, handler: &mut dyn FnMut());
+    fn interrupt(&self, registers: &Registers, handler: &mut (dyn FnMut() + Send));
     fn shows(&self) -> Shows;
 
     /// The kernel's clock as it is.
@@ -421,7 +422,7 @@ impl<K: Kernel> Rig for Ground<'_, K> {
         outcome
     }
 
-    fn interrupt(&self, registers: &Registers, handler: &mut dyn FnMut()) {
+    fn interrupt(&self, registers: &Registers, handler: &mut (dyn FnMut() + Send)) {
         self.kernel.interrupt(registers, handler);
     }
 

@@ -56,9 +56,9 @@ pub trait Kernel {
     fn clock(&self) -> Self::Clock;
 
     /// Takes an interrupt of the simulated device: calls the handler, at once by default, or in the way of the kernel's own
-    /// interrupts, for instance from a software interrupt. Returns when it has run. The interrupt's line is part of the
-    /// device's registers.
-    fn interrupt(&self, registers: &Registers, handler: &mut dyn FnMut()) {
+    /// interrupts, from a software interrupt ([`InterruptSlot`](crate::InterruptSlot)). Returns when it has run. The
+    /// interrupt's line is part of the device's registers.
+    fn interrupt(&self, registers: &Registers, handler: &mut (dyn FnMut() + Send)) {
         let _ = registers;
         handler();
     }

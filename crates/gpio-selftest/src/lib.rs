@@ -33,6 +33,7 @@ mod checks;
 mod kernel;
 mod outcome;
 pub mod sabotage;
+mod slot;
 mod tap;
 mod watch;
 
@@ -44,6 +45,7 @@ use tap::Tap;
 
 pub use gpio_loopback::{Bus, Direct, Registers};
 pub use kernel::{Kernel, MEMORY_SIZE, Shows};
+pub use slot::InterruptSlot;
 
 /// What came out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

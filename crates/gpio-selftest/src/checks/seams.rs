@@ -1,7 +1,6 @@
 //! The seams, each by itself: so that the one that is wrong is named.
 
 use alloc::format;
-use core::cell::Cell;
 use core::time::Duration;
 
 use gpio_loopback::Settings;
@@ -459,12 +458,12 @@ fn acknowledged_first(rig: &dyn Rig) -> Outcome {
 fn raised_again(rig: &dyn Rig) -> Outcome {
     let rise = |desk: &Desk<'_>| {
         desk.machine.drive(LineId(0), Some(Level::High));
-        let ran = Cell::new(false);
+        let (machine, mut ran) = (desk.machine, false);
         desk.interrupt(&mut || {
-            ran.set(true);
-            desk.machine.drive(LineId(1), Some(Level::High));
+            ran = true;
+            machine.drive(LineId(1), Some(Level::High));
         });
-        ensure!(ran.get(), "Kernel::interrupt has come back, and the handler has not run");
+        ensure!(ran, "Kernel::interrupt has come back, and the handler has not run");
         desk.pump()
     };
     two_edges(

@@ -257,7 +257,7 @@ impl<C: Clock + Clone + Send + Sync> Kernel for Broken<C> {
         BrokenClock { clock: self.clock.clone(), mistake: self.mistake, looks: self.looks.clone(), stopped }
     }
 
-    fn interrupt(&self, registers: &Registers, handler: &mut dyn FnMut()) {
+    fn interrupt(&self, registers: &Registers, handler: &mut (dyn FnMut() + Send)) {
         handler();
         if self.makes(Mistake::AcknowledgesBehindHandler) {
             registers.acknowledge_interrupt();
