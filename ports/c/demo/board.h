@@ -16,6 +16,18 @@ uint64_t board_ticks_per_second(void);
 uintptr_t board_mask_interrupts(void);
 void board_restore_interrupts(uintptr_t before);
 
+// Lets the interrupt of a virtio slot through, and interrupts at all. From then on it ends in `kernel_interrupted`, with interrupts
+// masked. The other slots stay silent.
+void board_enable_interrupt(unsigned slot);
+void kernel_interrupted(void);
+
+// Sleeps until an interrupt is pending, or at least until the ticks are there. To be called with interrupts masked; what is
+// pending comes when they are restored.
+void board_sleep(uint64_t ticks);
+
+// What was not to happen has happened: an exception, or an interrupt that nobody enabled.
+_Noreturn void board_unexpected(void);
+
 // Stores to memory come before the register write that follows, and register reads before the loads that follow.
 void board_before_notify(void);
 void board_after_interrupt(void);

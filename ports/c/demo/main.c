@@ -1,7 +1,7 @@
 // A kernel in C, as small as one can be, with a virtio GPIO device: finds it, blinks the line `led0` three times, reports three
 // edges of the line `button0`, and switches the machine off. Status 0 if all went well, 1 if not, 101 for what must not happen.
 //
-// There are no interrupts: it polls. Lines without these names are found by number, 0 and 1.
+// It sleeps until the device interrupts, or until it is time. Lines without these names are found by number, 0 and 1.
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,6 +20,10 @@
 static uint8_t shared[64 * 1024] __attribute__((aligned(4096)));
 static uint8_t storage[16 * 1024] __attribute__((aligned(VIRTIO_GPIO_STORAGE_ALIGN)));
 static bool shared_is_ours = true;
+
+// The chip that interrupts, once it may: volatile, because the handler and whoever waits look at it.
+static const virtio_gpio_chip *volatile handled;
+static unsigned interrupts;
 
 // What the console needs.
 
@@ -103,11 +107,37 @@ _Noreturn void virtio_gpio_panicked(void)
     board_power_off(CRASHED);
 }
 
+#define SECOND 1000000000ull // nanoseconds
+
 static uint64_t now(void *context)
 {
     (void)context;
     uint64_t ticks = board_ticks(), frequency = board_ticks_per_second();
-    return ticks / frequency * 1000000000 + ticks % frequency * 1000000000 / frequency;
+    return ticks / frequency * SECOND + ticks % frequency * SECOND / frequency;
+}
+
+static void sleep_until(uint64_t time)
+{
+    uint64_t frequency = board_ticks_per_second();
+    if (time > now(NULL) + SECOND)
+        time = now(NULL) + SECOND; // UINT64_MAX ticks would be too many nanoseconds
+    board_sleep(time / SECOND * frequency + time % SECOND * frequency / SECOND + 1);
+}
+
+// What comes after `idle` was asked stays pending, because interrupts are masked, and ends the sleep.
+static void wait(void *context, uint64_t deadline, virtio_gpio_idle idle, const void *argument)
+{
+    (void)context;
+    uintptr_t before = board_mask_interrupts();
+    if (handled && idle(argument))
+        sleep_until(deadline);
+    board_restore_interrupts(before);
+}
+
+void kernel_interrupted(void)
+{
+    if (handled && virtio_gpio_handle_interrupt(handled))
+        interrupts++;
 }
 
 static void before_notify(void *context)
@@ -130,6 +160,7 @@ static void memory_released(void *context)
 
 static const virtio_gpio_platform platform = {
     .now = now,
+    .wait = wait,
     .fence_before_notify = before_notify,
     .fence_after_interrupt = after_interrupt,
     .memory_released = memory_released,
@@ -159,6 +190,9 @@ static virtio_gpio_chip *open_chip(void)
         virtio_gpio_chip *chip;
         shared_is_ours = false;
         must("open", virtio_gpio_open(&device, NULL, &memory, storage, sizeof storage, &chip));
+        handled = chip;
+        board_enable_interrupt(slot);
+        virtio_gpio_interrupt_enabled(chip);
         return chip;
     }
     print("ERROR no GPIO device");
@@ -177,13 +211,16 @@ static void tell_notices(const virtio_gpio_chip *chip)
     }
 }
 
-// Lets time pass, and the driver do what is due.
-static void pause(const virtio_gpio_chip *chip, uint64_t time)
+// Lets the driver do what is due, and sleeps until there is something to do, or until that time.
+static void rest(const virtio_gpio_chip *chip, uint64_t end)
 {
-    for (uint64_t end = now(NULL) + time; now(NULL) < end;) {
-        virtio_gpio_poll(chip);
-        tell_notices(chip);
-    }
+    virtio_gpio_poll(chip);
+    tell_notices(chip);
+    uint64_t due = virtio_gpio_next_deadline(chip);
+    uintptr_t before = board_mask_interrupts();
+    if (virtio_gpio_is_idle(chip))
+        sleep_until(due < end ? due : end);
+    board_restore_interrupts(before);
 }
 
 static uint16_t number_of(const virtio_gpio_chip *chip, const char *name, uint16_t otherwise)
@@ -207,7 +244,8 @@ int main(void)
         bool level = half % 2 == 0;
         must("blink", virtio_gpio_set(chip, led, level));
         print("INFO  blink gpio0:%u level=%u", (unsigned)led_number, (unsigned)level);
-        pause(chip, HALF_PERIOD);
+        for (uint64_t end = now(NULL) + HALF_PERIOD; now(NULL) < end;)
+            rest(chip, end);
     }
     must("led0", virtio_gpio_release(chip, led));
 
@@ -219,8 +257,7 @@ int main(void)
     unsigned edges = 0;
     while (edges < EDGES) {
         virtio_gpio_event event;
-        virtio_gpio_poll(chip);
-        tell_notices(chip);
+        rest(chip, UINT64_MAX);
         while (virtio_gpio_next_event(chip, &event)) {
             edges++;
             print("INFO  edge gpio0:%u %s level=%u count=%U", (unsigned)event.line,
@@ -229,11 +266,14 @@ int main(void)
     }
     must("button0", virtio_gpio_release(chip, button));
 
+    uintptr_t before = board_mask_interrupts();
+    handled = NULL;
+    board_restore_interrupts(before);
     must("close", virtio_gpio_close(chip));
     if (!shared_is_ours) {
         print("ERROR the device does not give its memory back");
         board_power_off(FAILED);
     }
-    print("INFO  summary blinks=%u edges=%u", (unsigned)BLINKS, edges);
+    print("INFO  summary blinks=%u edges=%u interrupts=%u", (unsigned)BLINKS, edges, interrupts);
     board_power_off(0);
 }

@@ -45,16 +45,35 @@ _start:
 3:  wfi
     b       3b
 
-// Nothing is enabled that interrupts: whatever comes here is a mistake.
+.macro vector name
+    b       \name
+    .balign 128
+.endm
+
 .balign 2048
 vectors:
-.rept 16
-    b       unexpected
-    .balign 128
+.rept 5
+    vector  board_unexpected
 .endr
-unexpected:
-    bl      board_unexpected
-    b       unexpected
+    vector  interrupted
+.rept 10
+    vector  board_unexpected
+.endr
+
+// Keeps what a function may change; there is one processor, and no interrupt within an interrupt.
+interrupted:
+    sub     sp, sp, #160
+.irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
+    str     x\n, [sp, #8 * \n]
+.endr
+    stp     x18, x30, [sp, #144]
+    bl      board_interrupted
+.irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17
+    ldr     x\n, [sp, #8 * \n]
+.endr
+    ldp     x18, x30, [sp, #144]
+    add     sp, sp, #160
+    eret
 
 .section .data.table, "aw"
 .balign 4096

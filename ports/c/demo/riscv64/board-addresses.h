@@ -7,3 +7,5 @@
 #define BOARD_VIRTIO_STRIDE 0x1000
 #define BOARD_VIRTIO_SIZE 0x200
 #define BOARD_VIRTIO_SLOTS 8
+#define BOARD_VIRTIO_SOURCE 1 // the first slot's
+#define BOARD_PLIC 0x0c000000

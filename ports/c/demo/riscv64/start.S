@@ -8,7 +8,7 @@ _start:
     # No global pointer: the image is linked without relaxation through it.
     mv      gp, zero
     mv      tp, zero
-    la      t0, unexpected
+    la      t0, trap
     csrw    stvec, t0
     la      sp, stack_end
     la      t0, bss_start
@@ -21,8 +21,25 @@ _start:
 3:  wfi
     j       3b
 
-# Nothing is enabled that interrupts: whatever comes here is a mistake.
+# Keeps what a function may change; there is one hart, and no trap within a trap.
 .balign 4
-unexpected:
-    call    board_unexpected
-    j       unexpected
+trap:
+    addi    sp, sp, -128
+    sd      ra, 0(sp)
+.irp n, 0, 1, 2, 3, 4, 5, 6
+    sd      t\n, 8 + 8 * \n(sp)
+.endr
+.irp n, 0, 1, 2, 3, 4, 5, 6, 7
+    sd      a\n, 64 + 8 * \n(sp)
+.endr
+    csrr    a0, scause
+    call    board_trapped
+    ld      ra, 0(sp)
+.irp n, 0, 1, 2, 3, 4, 5, 6
+    ld      t\n, 8 + 8 * \n(sp)
+.endr
+.irp n, 0, 1, 2, 3, 4, 5, 6, 7
+    ld      a\n, 64 + 8 * \n(sp)
+.endr
+    addi    sp, sp, 128
+    sret
