@@ -1,7 +1,7 @@
 //! Tests of real lines: a small Linux machine with simulated GPIO chips boots under QEMU, and the program in it
 //! (`tests/in-vm`) does one case with `vgpio` on the kernel's own lines.
 //!
-//! `scripts/test --bridge` runs them; `scripts/bridge` brings what they need. With `--bench` after `--` it measures.
+//! `scripts/test --bridge` runs them; `scripts/bridge` brings what they need. `scripts/bridge --measure` measures.
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow in a test is a failure")]
 
 mod initrd;
@@ -18,7 +18,7 @@ use anyhow::{Context, bail, ensure};
 use hil::bridge::{CASES, FAILED, MEASURE, PASSED, RESULT, is_chain};
 use hil::scene::qemu_folder;
 use initrd::Initrd;
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Arguments, Failed, Measurement, Trial};
 use vgpio::qemu::board::project;
 
 /// Ends a hang. A machine in which all is emulated takes its time, and so does a guest inside it.
@@ -112,6 +112,13 @@ fn check(case: &str) -> anyhow::Result<Vec<String>> {
     bail!("The machine said:\n{}", console.join("\n"))
 }
 
+/// The median from a line that says how long an edge takes to the driver.
+fn reaction(result: &str) -> Option<Measurement> {
+    let (_, median) = result.split_once("to the driver's interrupt: median ")?;
+    let microseconds: u64 = median.split_once(' ')?.0.parse().ok()?;
+    Some(Measurement { avg: microseconds.checked_mul(1000)?, variance: 0 })
+}
+
 fn main() {
     let failed = |error: anyhow::Error| Failed::from(format!("{error:#}"));
     let mut trials: Vec<_> = CASES
@@ -125,10 +132,11 @@ fn main() {
     let mut arguments = Arguments::from_args();
     let measure = Trial::bench(format!("bridge::{MEASURE}"), move |_| {
         let console = check(MEASURE).map_err(failed)?;
-        for line in console.iter().filter_map(|line| line.strip_prefix(RESULT)) {
+        let results: Vec<_> = console.iter().filter_map(|line| line.strip_prefix(RESULT)).collect();
+        for line in &results {
             eprintln!("{line}");
         }
-        Ok(None)
+        Ok(results.iter().find_map(|line| reaction(line)))
     });
     if arguments.bench {
         trials.push(measure);
