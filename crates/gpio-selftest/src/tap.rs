@@ -23,7 +23,7 @@ impl<'w> Tap<'w> {
         writeln!(self.out, "# {comment}")
     }
 
-    /// The next result. `place` is the source of the check.
+    /// The next result.
     pub(crate) fn result(&mut self, name: &str, outcome: &Outcome) -> fmt::Result {
         self.number = self.number.saturating_add(1);
         let number = self.number;
