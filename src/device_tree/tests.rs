@@ -277,6 +277,23 @@ fn one_virtio_node(builder: Builder) -> Result<VirtioNode<'static>, Refusal<'sta
     nodes[0]
 }
 
+/// Entries of no cells have no end.
+#[test]
+fn registers_without_cells_are_malformed() {
+    let blob = Builder::default()
+        .node("")
+        .cells("#address-cells", &[0])
+        .cells("#size-cells", &[0])
+        .node("memory@0")
+        .cells("reg", &[1])
+        .end()
+        .end()
+        .blob();
+    let tree = tree(&blob);
+    let node = tree.root().unwrap().child("memory").unwrap();
+    assert_eq!(node.regions().collect::<Vec<_>>(), [Err(RegError::Malformed)]);
+}
+
 #[test]
 fn bad_registers_are_refused() {
     let refusal = |reg: &[u32]| one_virtio_node(Builder::machine().virtio(reg, &GOOD_INTERRUPT)).unwrap_err();

@@ -203,7 +203,12 @@ impl<'a> Node<'_, 'a> {
             if cells.0.is_empty() {
                 return None;
             }
-            let entry = cells.number(counts.address).zip(cells.number(counts.size));
+            // Entries without any cell would never come to the end of the property.
+            let entry = if counts.address == 0 && counts.size == 0 {
+                None
+            } else {
+                cells.number(counts.address).zip(cells.number(counts.size))
+            };
             if entry.is_none() {
                 cells.0 = &[];
             }
