@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
-use gpio_model::bank::{Bank, Line, UnknownLine};
+use gpio_model::bank::{Bank, Line};
 use gpio_model::names::{Names, NamesError};
 use gpio_model::observe::{Activity, Observer};
 use gpio_model::{draft, ratified};
 use virtio_gpio::messages::draft::Message;
 use virtio_gpio::messages::{Direction, InterruptType, Level, LineId};
 
+use crate::bridge::host::HostError;
 use crate::bridge::{Binding, Bridge, News};
 use crate::fault::{AnswerFault, Faults, QueueFault, Rule};
 use crate::request::Requests;
@@ -300,30 +301,29 @@ impl Chip {
     }
 
     /// Lets the outside drive a line, or let go of it; a real one does it if that is allowed, and the host's line follows.
-    pub(crate) fn drive(&mut self, line: LineId, drive: Option<Level>) -> Result<(), UnknownLine> {
-        let drive = match self.behind_mut().as_mut().map(|bridge| bridge.set_hand(line, drive)) {
+    pub(crate) fn drive(&mut self, line: LineId, drive: Option<Level>) -> Result<(), HostError> {
+        let drive = match self.behind_mut() {
+            Some(bridge) => bridge.set_hand(line, drive)?,
             None => drive,
-            Some(Ok(drive)) => drive,
-            Some(Err(error)) => {
-                log::warn!("line {line}: {error}");
-                return Ok(());
-            }
         };
-        self.feel(line, drive)
+        self.feel(line, drive);
+        Ok(())
     }
 
     /// Something drives a line from outside.
-    fn feel(&mut self, line: LineId, drive: Option<Level>) -> Result<(), UnknownLine> {
-        match &mut self.model {
+    fn feel(&mut self, line: LineId, drive: Option<Level>) {
+        let done = match &mut self.model {
             Model::Ratified(device) => device.drive(line, drive),
             Model::Draft(device) => device.drive(line, drive),
+        };
+        if let Err(error) = done {
+            log::error!("{error}");
         }
     }
 
     /// The same, for something that happened on the host.
     pub(crate) fn hear(&mut self, news: News) {
-        // The bridge has no lines that the device has not.
-        let _ = self.feel(news.line, news.level);
+        self.feel(news.line, news.level);
     }
 
     /// The real lines.

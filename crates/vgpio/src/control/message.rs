@@ -333,6 +333,8 @@ pub enum ErrorKind {
     UnknownChip,
     /// It is a real line, which may not be driven from here.
     NotAllowed,
+    /// It is a real line, and the host does not do it.
+    HostRefused,
     /// It cannot be done here, for instance typing where there is no guest.
     NotHere,
     /// What was waited for did not happen in time.

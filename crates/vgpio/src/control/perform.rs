@@ -158,7 +158,11 @@ impl Performance<'_> {
 }
 
 fn refused(error: &PlaceError) -> Refusal {
-    let kind = if error.is_forbidden() { ErrorKind::NotAllowed } else { ErrorKind::UnknownLine };
+    let kind = match error {
+        _ if error.is_forbidden() => ErrorKind::NotAllowed,
+        _ if error.is_refused() => ErrorKind::HostRefused,
+        _ => ErrorKind::UnknownLine,
+    };
     Refusal(kind, error.to_string())
 }
 

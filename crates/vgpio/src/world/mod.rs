@@ -172,8 +172,7 @@ impl World {
     pub fn drive(&mut self, now: Duration, place: Place, level: Option<Level>) -> Result<(), PlaceError> {
         self.drivable(place)?;
         self.still(place)?;
-        self.set(now, place, level);
-        Ok(())
+        self.set(now, place, level)
     }
 
     /// Plans to apply a stimulus at a time.
@@ -260,11 +259,11 @@ impl World {
             Action::Stimulate { place, stimulus } => self.begin(now, appointment.at, place, stimulus),
             Action::Press { button, level } => self.press(now, appointment.at, button, level),
             Action::Step { place, level } => {
-                self.set(now, place, Some(level));
+                let done = self.set(now, place, Some(level));
                 if let Some(running) = self.stimuli.remove(&place) {
                     self.go_on(appointment.at, place, running.course);
                 }
-                Ok(())
+                done
             }
             Action::Look { wire } => {
                 self.look(now, wire);
@@ -276,7 +275,10 @@ impl World {
                 Ok(())
             }
         };
-        if let Err(error) = done {
+        // What the host refuses is in the log already, and once.
+        if let Err(error) = done
+            && !error.is_refused()
+        {
             log::error!("{error}");
         }
         true
@@ -370,18 +372,18 @@ impl World {
     }
 
     /// Sets what the outside drives, on a line that exists.
-    fn set(&mut self, now: Duration, place: Place, level: Option<Level>) {
-        self.touch(place, level);
+    fn set(&mut self, now: Duration, place: Place, level: Option<Level>) -> Result<(), PlaceError> {
+        let done = self.touch(place, level);
         self.settle(now);
+        done
     }
 
     /// The same, when the caller lets it settle.
-    fn touch(&mut self, place: Place, level: Option<Level>) {
-        let Some(chip) = self.chips.get_mut(place.chip) else { return };
-        if let Err(error) = chip.drive(place.line, level) {
-            log::error!("{error}");
-        }
+    fn touch(&mut self, place: Place, level: Option<Level>) -> Result<(), PlaceError> {
+        let chip = self.chips.get_mut(place.chip).ok_or_else(|| PlaceError::new(place))?;
+        let done = chip.drive(place.line, level).map_err(|error| PlaceError::refused(place, &error));
         self.collect_news();
+        done
     }
 
     fn look(&mut self, now: Duration, wire: usize) {
@@ -411,7 +413,8 @@ impl World {
         let to = laid.wire.to;
         let others = || self.wires.iter().filter(|other| other.wire.to == to).rev().find_map(|other| other.arrived);
         let level = level.or_else(others);
-        self.touch(to, level);
+        // What the host refuses is in the log; nobody waits for it.
+        let _ = self.touch(to, level);
     }
 
     /// After each thing that the world does, so that the order over all devices is that of the causes.

@@ -16,7 +16,7 @@ pub struct Place {
     pub line: LineId,
 }
 
-/// There is no such line in the world, or more than one; or it may not be driven.
+/// There is no such line in the world, or more than one; or it may not be driven, or cannot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlaceError {
     message: String,
@@ -28,6 +28,7 @@ enum Kind {
     Unknown,
     Ambiguous,
     Forbidden,
+    Refused,
 }
 
 impl PlaceError {
@@ -41,8 +42,12 @@ impl PlaceError {
 
     /// The line is one of the host's, and nobody has allowed to drive it.
     pub(super) fn forbidden(place: Place) -> Self {
-        let reason = HostError::new(Problem::NoControl);
-        Self { message: format!("Line {} of device {}: {reason}", place.line, place.chip), kind: Kind::Forbidden }
+        Self { kind: Kind::Forbidden, ..Self::refused(place, &HostError::new(Problem::NoControl)) }
+    }
+
+    /// The line is one of the host's, which does not do it.
+    pub(super) fn refused(place: Place, reason: &HostError) -> Self {
+        Self { message: format!("Line {} of device {}: {reason}", place.line, place.chip), kind: Kind::Refused }
     }
 
     /// Whether there is more than one such line.
@@ -53,6 +58,11 @@ impl PlaceError {
     /// Whether there is one, which may not be driven.
     pub fn is_forbidden(&self) -> bool {
         self.kind == Kind::Forbidden
+    }
+
+    /// Whether there is one, which is allowed to be driven, and the host does not do it.
+    pub fn is_refused(&self) -> bool {
+        self.kind == Kind::Refused
     }
 }
 

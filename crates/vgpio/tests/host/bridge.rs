@@ -353,6 +353,10 @@ fn outside_drives_a_real_line_only_where_that_was_allowed() {
     let drive = |place, level| bench.server.with(move |world, now| world.drive(now, place, level)).unwrap();
     assert!(drive(line(1), Some(Level::High)).unwrap_err().is_forbidden());
     assert_eq!(host.done(), [""; 0]);
+    host.refuse("c", 3, Some(Problem::Busy(Some("heating".into()))));
+    let error = drive(line(3), Some(Level::High)).unwrap_err();
+    assert!(error.is_refused() && error.to_string().contains("in use by \"heating\""), "{error}");
+    host.refuse("c", 3, None);
     drive(line(3), Some(Level::High)).unwrap();
     assert_eq!(host.mode("c", 3), Some(Mode::Output(Level::High)));
     assert_eq!(direction(requests, 3, INPUT), OK);

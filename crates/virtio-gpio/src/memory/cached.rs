@@ -28,15 +28,19 @@ use super::DmaMemory;
 ///
 ///         fn clean(&self, start: NonNull<u8>, len: usize) {
 ///             for offset in (0..len).step_by(LINE) {
+///                 // SAFETY: writes a line back, and changes no byte.
 ///                 unsafe { asm!("dc cvac, {}", in(reg) start.as_ptr().wrapping_add(offset)) };
 ///             }
+///             // SAFETY: waits, and nothing else.
 ///             unsafe { asm!("dsb sy") };
 ///         }
 ///
 ///         fn invalidate(&self, start: NonNull<u8>, len: usize) {
 ///             for offset in (0..len).step_by(LINE) {
+///                 // SAFETY: throws a line away, which is what the caller asks for.
 ///                 unsafe { asm!("dc ivac, {}", in(reg) start.as_ptr().wrapping_add(offset)) };
 ///             }
+///             // SAFETY: waits, and nothing else.
 ///             unsafe { asm!("dsb sy") };
 ///         }
 ///     }
