@@ -73,6 +73,10 @@ pub(crate) struct TestArguments {
     /// The image to boot, in place of the scenarios' own; {board} stands for the board
     #[arg(long, value_name = "FILE")]
     image: Option<String>,
+    /// Skip the scenarios that need WORD of their guest, and say so; repeat it for more. What they need is in their heads:
+    /// "needs", and "boot-arguments" where they have "append"
+    #[arg(long, value_name = "WORD")]
+    without: Vec<String>,
     /// Show QEMU's command line for each case, and run none
     #[arg(long)]
     print_command: bool,
@@ -94,6 +98,7 @@ pub(crate) fn test(arguments: &TestArguments) -> anyhow::Result<ExitCode> {
         repeat: arguments.repeat,
         qemu: arguments.qemu.clone(),
         image: arguments.image.clone(),
+        without: arguments.without.clone(),
     };
     if arguments.list {
         let names = matrix::names(&files, &selection);
@@ -297,7 +302,7 @@ impl Listener for Teller {
         let colour = match told.report.verdict {
             Verdict::Passed => anstyle::AnsiColor::Green,
             Verdict::Failed(_) | Verdict::Broken(_) => anstyle::AnsiColor::Red,
-            Verdict::Interrupted => anstyle::AnsiColor::Yellow,
+            Verdict::Skipped(_) | Verdict::Interrupted => anstyle::AnsiColor::Yellow,
         };
         let style = anstyle::Style::new().fg_color(Some(colour.into()));
         let text = format!("{style}{}{style:#}\n{}", text::line(&told), text::details(&told));

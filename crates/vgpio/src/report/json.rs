@@ -32,6 +32,7 @@ enum Object<'a> {
         passed: usize,
         failed: usize,
         broken: usize,
+        skipped: usize,
         interrupted: usize,
         seconds: f64,
     },
@@ -70,7 +71,7 @@ pub fn case(told: &Told) -> serde_json::Result<String> {
         _ => None,
     };
     let reason = match &report.verdict {
-        Verdict::Broken(reason) => Some(reason.as_str()),
+        Verdict::Broken(reason) | Verdict::Skipped(reason) => Some(reason.as_str()),
         _ => None,
     };
     serde_json::to_string(&Object::Case {
@@ -93,12 +94,13 @@ pub fn case(told: &Told) -> serde_json::Result<String> {
 ///
 /// When it cannot be written as JSON.
 pub fn summary(totals: &Totals, took: Duration) -> serde_json::Result<String> {
-    let Totals { passed, failed, broken, interrupted } = *totals;
+    let Totals { passed, failed, broken, skipped, interrupted } = *totals;
     serde_json::to_string(&Object::Summary {
         schema: SCHEMA,
         passed,
         failed,
         broken,
+        skipped,
         interrupted,
         seconds: took.as_secs_f64(),
     })

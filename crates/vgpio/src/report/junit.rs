@@ -33,22 +33,24 @@ pub fn write(told: &[Told], took: Duration, writer: impl io::Write) -> io::Resul
 }
 
 fn case(told: &Told, scenario: &str) -> TestCase {
-    let (kind, message) = match &told.report.verdict {
-        Verdict::Passed => (None, String::new()),
-        Verdict::Failed(failure) => {
-            let message = format!("{}: expected {}, seen {}", failure.what, failure.expected, failure.seen);
-            (Some(NonSuccessKind::Failure), message)
-        }
-        Verdict::Broken(reason) => (Some(NonSuccessKind::Error), reason.clone()),
-        Verdict::Interrupted => (Some(NonSuccessKind::Error), "stopped".to_owned()),
+    let unsuccessful = |kind, message: &str| {
+        let mut status = TestCaseStatus::non_success(kind);
+        status.set_message(message).set_type(told.word()).set_description(text::details(told));
+        status
     };
-    let status = match kind {
-        None => TestCaseStatus::success(),
-        Some(kind) => {
-            let mut status = TestCaseStatus::non_success(kind);
-            status.set_message(message).set_type(told.word()).set_description(text::details(told));
+    let status = match &told.report.verdict {
+        Verdict::Passed => TestCaseStatus::success(),
+        Verdict::Skipped(reason) => {
+            let mut status = TestCaseStatus::skipped();
+            status.set_message(reason.as_str());
             status
         }
+        Verdict::Failed(failure) => {
+            let message = format!("{}: expected {}, seen {}", failure.what, failure.expected, failure.seen);
+            unsuccessful(NonSuccessKind::Failure, &message)
+        }
+        Verdict::Broken(reason) => unsuccessful(NonSuccessKind::Error, reason),
+        Verdict::Interrupted => unsuccessful(NonSuccessKind::Error, "stopped"),
     };
     let mut case = TestCase::new(format!("{} seed {}", told.report.name, told.report.seed), status);
     case.set_classname(scenario).set_time(told.report.took);

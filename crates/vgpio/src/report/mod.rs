@@ -38,6 +38,7 @@ impl Told {
             Verdict::Passed => "passed",
             Verdict::Failed(_) => "failed",
             Verdict::Broken(_) => "broken",
+            Verdict::Skipped(_) => "skipped",
             Verdict::Interrupted => "interrupted",
         }
     }
@@ -70,6 +71,8 @@ pub struct Totals {
     pub failed: usize,
     /// They could not be run.
     pub broken: usize,
+    /// They need what the guest lacks.
+    pub skipped: usize,
     /// Stopped, or never begun.
     pub interrupted: usize,
 }
@@ -81,6 +84,7 @@ impl Totals {
             Verdict::Passed => &mut self.passed,
             Verdict::Failed(_) => &mut self.failed,
             Verdict::Broken(_) => &mut self.broken,
+            Verdict::Skipped(_) => &mut self.skipped,
             Verdict::Interrupted => &mut self.interrupted,
         };
         *count = count.saturating_add(1);

@@ -8,10 +8,11 @@ use crate::runner::case::{Failure, Verdict};
 
 /// One line for a case.
 pub fn line(told: &Told) -> String {
-    let word = match told.report.verdict {
+    let word = match &told.report.verdict {
         Verdict::Passed => "PASS",
         Verdict::Failed(_) => "FAIL",
         Verdict::Broken(_) => "BROKEN",
+        Verdict::Skipped(reason) => return format!("SKIP {}: {reason}", told.report.name),
         Verdict::Interrupted => "STOPPED",
     };
     let report = &told.report;
@@ -21,7 +22,7 @@ pub fn line(told: &Told) -> String {
 /// Everything about a case that did not pass; nothing about one that did.
 pub fn details(told: &Told) -> String {
     match &told.report.verdict {
-        Verdict::Passed | Verdict::Interrupted => String::new(),
+        Verdict::Passed | Verdict::Skipped(_) | Verdict::Interrupted => String::new(),
         Verdict::Broken(reason) => {
             format!("  it could not be run: {reason}\n  QEMU:      {}\n  again:     {}\n", told.report.qemu, told.again)
         }
@@ -62,9 +63,9 @@ fn failed(told: &Told, failure: &Failure) -> String {
 
 /// The last line.
 pub fn summary(totals: &Totals, took: Duration) -> String {
-    let Totals { passed, failed, broken, interrupted } = totals;
+    let Totals { passed, failed, broken, skipped, interrupted } = totals;
     let mut text = format!("{passed} passed, {failed} failed");
-    for (count, what) in [(broken, "could not be run"), (interrupted, "stopped or never begun")] {
+    for (count, what) in [(broken, "could not be run"), (skipped, "skipped"), (interrupted, "stopped or never begun")] {
         if *count > 0 {
             let _ = write!(text, ", {count} {what}");
         }

@@ -55,6 +55,8 @@ pub enum Verdict {
     Failed(Box<Failure>),
     /// It could not be run.
     Broken(String),
+    /// It needs what its guest lacks.
+    Skipped(String),
     /// Somebody stopped it.
     Interrupted,
 }
@@ -104,6 +106,10 @@ pub fn run(case: &Case, interruption: &Interruption, keep: Option<&Path>) -> Rep
         console: Vec::new(),
         messages: Vec::new(),
     };
+    if let Some(need) = &case.lacking {
+        report.verdict = Verdict::Skipped(format!("needs {need}"));
+        return report;
+    }
     report.verdict = match try_run(case, interruption, begin, keep, &mut report) {
         Ok(()) => Verdict::Passed,
         Err(Stop::Failed(failure)) => Verdict::Failed(failure),

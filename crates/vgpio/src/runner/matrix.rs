@@ -40,6 +40,8 @@ pub struct Case {
     pub image: PathBuf,
     /// What everything random comes from.
     pub seed: u64,
+    /// What it needs of the guest, and the guest lacks: it is skipped.
+    pub lacking: Option<String>,
 }
 
 impl Case {
@@ -82,6 +84,8 @@ pub struct Selection {
     pub qemu: Option<PathBuf>,
     /// The image to boot, in place of the scenarios' own; `{board}` stands for the board.
     pub image: Option<String>,
+    /// What the guest lacks. Scenarios that need one of these are skipped.
+    pub without: Vec<String>,
 }
 
 /// A part of all cases.
@@ -140,7 +144,9 @@ pub fn cases(files: &[Arc<scenario::File>], selection: &Selection) -> anyhow::Re
             let rig = rigs.iter().find(|rig| rig.board.name == board).context("There is no such board")?;
             let image = image(&file, &rig.board, selection)?;
             let seed = selection.seed.unwrap_or(file.scenario.seed).wrapping_add(repetition.into());
-            cases.push(Case { file, rig: Arc::clone(rig), protocol, transport, image, seed });
+            let lacking = file.scenario.all_needs().find(|need| selection.without.iter().any(|word| word == need));
+            let lacking = lacking.map(str::to_owned);
+            cases.push(Case { file, rig: Arc::clone(rig), protocol, transport, image, seed, lacking });
         }
     }
     Ok(cases)

@@ -22,6 +22,9 @@ use problem::{Problem, Problems};
 use step::{LineName, Step};
 use value::{At, RealLine, Time};
 
+/// What a scenario with `append` needs.
+const BOOT_ARGUMENTS: &str = "boot-arguments";
+
 /// A scenario for a guest behind simulated GPIO devices.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -43,6 +46,10 @@ pub struct Scenario {
     /// The guest's boot arguments.
     #[serde(default)]
     pub append: String,
+    /// What not every guest has and this one must have, in words of your own; `--without WORD` skips the scenario. With
+    /// `append` it needs `boot-arguments` anyway.
+    #[serde(default)]
+    pub needs: Vec<String>,
     /// The image to boot, from this file's folder; `{board}` stands for the board. Without it the project's own.
     pub image: Option<String>,
     /// The guest's memory in MiB.
@@ -71,6 +78,14 @@ pub struct Scenario {
     /// What is done and expected, one after the other.
     #[serde(default)]
     pub steps: Vec<At<Step>>,
+}
+
+impl Scenario {
+    /// Everything that it needs of its guest.
+    pub fn all_needs(&self) -> impl Iterator<Item = &str> {
+        let takes_arguments = (!self.append.is_empty()).then_some(BOOT_ARGUMENTS);
+        self.needs.iter().map(String::as_str).chain(takes_arguments)
+    }
 }
 
 fn both_protocols() -> Vec<Protocol> {

@@ -265,6 +265,36 @@ fn junit_is_as_others_read_it() {
     assert!(stderr(&output).contains("Cannot write /nosuch/report.xml"), "{}", stderr(&output));
 }
 
+/// What is skipped is not run, is told as that everywhere, and costs nothing of the verdict.
+#[test]
+fn scenarios_that_need_what_the_guest_lacks_are_skipped_by_name() {
+    let shell = "needs = [\"shell\"]\nsteps = [{ wait-serial = \"no such line\" }]\n";
+    let arguments = "append = \"blink=none\"\nsteps = [{ wait-serial = \"no such line\" }]\n";
+    let stage = Stage::new(GUEST).with("a.toml", READY).with("b.toml", shell).with("c.toml", arguments);
+    let report = stage.path("report.xml");
+    let without = ["--without", "shell", "--without", "boot-arguments"];
+    let more = ["--json", "-", "--junit", &report, "--filter", "aarch64/fixed/modern"];
+    let output = stage.ends_with(0, &[&without[..], &more].concat());
+    let text = stderr(&output);
+    for line in [
+        "SKIP b/qemu-virt-aarch64/fixed/modern: needs shell",
+        "SKIP c/qemu-virt-aarch64/fixed/modern: needs boot-arguments",
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}: {text}");
+    }
+    assert!(text.contains("vgpio: 1 passed, 0 failed, 2 skipped ("), "{text}");
+    let objects = objects(&output.stdout);
+    let (summary, cases) = objects.split_last().unwrap();
+    assert_eq!((&summary["passed"], &summary["skipped"]), (&1.into(), &2.into()));
+    let skipped = cases.iter().find(|case| case["verdict"] == "skipped" && case["reason"] == "needs shell");
+    assert!(skipped.is_some(), "{cases:?}");
+    let text = fs::read_to_string(&report).unwrap();
+    let document = Document::parse(&text).unwrap();
+    let skipped = document.descendants().filter(|node| node.has_tag_name("skipped"));
+    let reasons: BTreeSet<_> = skipped.map(|node| attribute(node, "message")).collect();
+    assert_eq!(reasons, BTreeSet::from(["needs boot-arguments", "needs shell"]));
+}
+
 #[test]
 fn what_a_case_leaves_behind_is_kept() {
     let stage = Stage::new(GUEST).with("a.toml", &format!("transports = [\"modern\"]\n{READY}"));
