@@ -42,7 +42,10 @@ fn tiny(setting: Setting) -> anyhow::Result<()> {
         let goes_on = |record: &&Record| matches!(record.activity, Activity::Changed(change) if on(change));
         let three_times = |records: &[Record]| (records.iter().filter(goes_on).count() >= 3).then_some(());
         running.expect("the LED to blink", three_times)?;
-        for (level, line) in [(Level::High, "line 1 rising count=1"), (Level::Low, "line 1 falling count=2")] {
+        for (level, line) in [
+            (Level::High, "edge gpio0:1 - rising level=1 count=1"),
+            (Level::Low, "edge gpio0:1 - falling level=0 count=2"),
+        ] {
             running.drive(0, BUTTON, level)?;
             running.expect_line(line)?;
         }

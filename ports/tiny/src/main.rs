@@ -18,8 +18,8 @@ use virtio_gpio::fence::CoherentFence;
 use virtio_gpio::memory::DmaMemory;
 use virtio_gpio::transport::{MmioTransport, Transport};
 use virtio_gpio::{
-    Chip, DescriptorSlot, EventSlot, Identified, InterruptType, Level, LineId, LineSlot, Options, Parts, Platform,
-    RequestSlot, Sizes, Storage, Trigger, is_gpio_id,
+    Chip, DescriptorSlot, Error, EventSlot, Identified, InterruptType, Level, LineId, LineSlot, Notice, Options, Parts,
+    Platform, RequestSlot, Sizes, Storage, Trigger, is_gpio_id,
 };
 
 global_asm!(
@@ -191,7 +191,7 @@ static EVENTS: StaticCell<[EventSlot; 8]> = StaticCell::new();
 static CHIP: StaticCell<Chip<'static, Tiny>> = StaticCell::new();
 
 fn run() -> Result<(), &'static str> {
-    let (transport, source) = find().ok_or("there is no GPIO device")?;
+    let (transport, source) = find().ok_or("there is no GPIO device on this machine")?;
     let options = Options { request_queue_size: QUEUE, event_queue_size: QUEUE, ..Options::default() };
     let device = Identified::new(transport, &Time, None)
         .map_err(|(error, _transport)| failed("the device cannot be used")(error))?;
@@ -308,7 +308,7 @@ global_asm!(
     "    sret",
 );
 
-fn blink(chip: &Chip<'_, Tiny>) -> Result<(), virtio_gpio::Error> {
+fn blink(chip: &Chip<'_, Tiny>) -> Result<(), Error> {
     let mut led = chip.line(LineId(0))?.into_output(Level::Low).map_err(|rejected| rejected.error)?;
     let mut button = chip.line(LineId(1))?.into_input().map_err(|rejected| rejected.error)?;
     button.watch(InterruptType::BothEdges)?;
@@ -316,16 +316,28 @@ fn blink(chip: &Chip<'_, Tiny>) -> Result<(), virtio_gpio::Error> {
     let mut beat = Time.now();
     loop {
         chip.poll();
+        while let Some(notice) = chip.next_notice() {
+            match notice {
+                Notice::Resetting(fault) => say(format_args!("gpio0: {fault}; resetting it")),
+                Notice::Recovered => say(format_args!("gpio0: recovered, every line is as it was")),
+                notice => say(format_args!("gpio0: {notice:?}")),
+            }
+        }
         while let Some(event) = chip.next_event() {
-            say(format_args!("line {} {} count={}", event.line, event.trigger, event.count));
-            if event.trigger == Trigger::Falling {
+            let (line, trigger) = (event.line, event.trigger);
+            say(format_args!("edge gpio0:{line} - {trigger} level={} count={}", trigger.level(), event.count));
+            if trigger == Trigger::Falling {
                 return led.release().and(button.release());
             }
         }
         if Time.now() >= beat {
-            level = level.toggled();
-            led.set(level)?;
-            beat = beat.after(Duration::from_millis(50));
+            match led.set(level.toggled()) {
+                Ok(()) => level = level.toggled(),
+                Err(error @ (Error::LineLost | Error::ChipFailed)) => return Err(error),
+                // Refused, not answered in time, or the device is being reset: the next beat tries it again.
+                Err(error) => say(format_args!("gpio0:0 -: {error}")),
+            }
+            beat = Time.now().after(Duration::from_millis(50));
         }
         sleep(chip.next_deadline().map_or(beat, |deadline| deadline.min(beat)), &|| chip.is_idle());
     }
