@@ -1,4 +1,4 @@
-// What main.c wants of a board: addresses as macros in ARCH/board-addresses.h, and a few functions that differ between processors.
+// What the programs want of a board: addresses as macros in ARCH/board-addresses.h, and a few functions that differ between processors.
 
 #ifndef DEMO_BOARD_H
 #define DEMO_BOARD_H
@@ -8,6 +8,9 @@
 
 #include <board-addresses.h>
 
+// The program's start, with the machine's device tree.
+_Noreturn void board_main(const void *device_tree);
+
 // Ticks since some start, and how many make a second.
 uint64_t board_ticks(void);
 uint64_t board_ticks_per_second(void);
@@ -16,8 +19,10 @@ uint64_t board_ticks_per_second(void);
 uintptr_t board_mask_interrupts(void);
 void board_restore_interrupts(uintptr_t before);
 
-// Lets the interrupt of a virtio slot through, and interrupts at all. From then on it ends in `kernel_interrupted`, with interrupts
-// masked. The other slots stay silent.
+// Lets interrupts through at all, of which none is enabled but that of the timer, for `board_sleep`.
+void board_start_interrupts(void);
+
+// Enables the interrupt of a virtio slot. From then on it ends in `kernel_interrupted`, with interrupts masked.
 void board_enable_interrupt(unsigned slot);
 void kernel_interrupted(void);
 

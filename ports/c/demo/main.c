@@ -1,279 +1,249 @@
-// A kernel in C, as small as one can be, with a virtio GPIO device: finds it, blinks the line `led0` three times, reports three
-// edges of the line `button0`, and switches the machine off. Status 0 if all went well, 1 if not, 101 for what must not happen.
-//
-// It sleeps until the device interrupts, or until it is time. Lines without these names are found by number, 0 and 1.
+// A small kernel in C with virtio GPIO devices: blinks lines and reports the edges of others as the image of this repository does, with
+// its boot arguments `blink`, `watch`, `period`, `count`, `for` and `timeout`. Status 0 if all went well, 1 if not, 101 for what must not
+// happen.
 
-#include <stdarg.h>
 #include <stddef.h>
 
 #include <virtio_gpio.h>
 
+#include "arguments.h"
 #include "board.h"
+#include "console.h"
+#include "kernel.h"
+#include "lines.h"
 
-#define BLINKS 3
-#define EDGES 3
-#define HALF_PERIOD 20000000ull // nanoseconds
-#define FAILED 1
-#define CRASHED 101
+// How soon a level that was reported may be reported again: nobody here removes what causes it.
+#define LEVEL_PAUSE (100 * MILLISECOND)
+// How long the end waits for edges of which the level is still asked for.
+#define PATIENCE (250 * MILLISECOND)
+#define NAMES_SHOWN 16
 
-// What the driver needs is asked for at run time; this is enough for its default options, and it says so if not.
-static uint8_t shared[64 * 1024] __attribute__((aligned(4096)));
-static uint8_t storage[16 * 1024] __attribute__((aligned(VIRTIO_GPIO_STORAGE_ALIGN)));
-static bool shared_is_ours = true;
+static virtio_gpio_chip *chips[KERNEL_CHIPS];
+static unsigned chip_count;
 
-// The chip that interrupts, once it may: volatile, because the handler and whoever waits look at it.
-static const virtio_gpio_chip *volatile handled;
-static unsigned interrupts;
+static struct {
+    uint64_t blinks, edges, errors, resets;
+    bool is_chip_lost, is_lost;
+} tally;
 
-// What the console needs.
-
-static void print_text(const char *text)
+static void describe(unsigned chip)
 {
-    for (; *text; text++)
-        board_put(*text);
+    virtio_gpio_info info;
+    if (virtio_gpio_get_info(chips[chip], &info) != VIRTIO_GPIO_STATUS_OK)
+        return;
+    size_t length;
+    const uint8_t *name = virtio_gpio_device_name(chips[chip], &length);
+    print("INFO  gpio%u: \"", chip);
+    if (length > 0)
+        print_name(name, length);
+    print("\" %u lines:", (unsigned)info.lines);
+    for (uint16_t line = 0; line < info.lines && line < NAMES_SHOWN; line++) {
+        name = virtio_gpio_name(chips[chip], line, &length);
+        print(" ");
+        print_name(name, length);
+    }
+    print("\nINFO  gpio%u: %s, %s\n", chip, info.draft ? "draft" : "ratified", info.legacy ? "legacy" : "modern");
 }
 
-static void print_number(uint64_t number, unsigned base)
+// Counts a failure, and says so.
+static void failed(const struct line *line, const char *what, const char *why)
 {
-    char digits[20];
-    size_t count = 0;
-    do {
-        digits[count++] = "0123456789abcdef"[number % base];
-        number /= base;
-    } while (number != 0);
-    while (count > 0)
-        board_put(digits[--count]);
+    tally.errors++;
+    print("ERROR ");
+    lines_print(line);
+    print(": %s%s\n", what, why);
 }
 
-// %s text, %u unsigned, %U uint64_t, %X uintptr_t.
-static void print(const char *format, ...)
+static struct line *line_of(unsigned chip, uint16_t number)
 {
-    va_list arguments;
-    va_start(arguments, format);
-    for (; *format; format++) {
-        if (*format != '%') {
-            board_put(*format);
-            continue;
-        }
-        switch (*++format) {
-        case 's':
-            print_text(va_arg(arguments, const char *));
-            break;
-        case 'u':
-            print_number(va_arg(arguments, unsigned), 10);
-            break;
-        case 'U':
-            print_number(va_arg(arguments, uint64_t), 10);
-            break;
-        case 'X':
-            print_number(va_arg(arguments, uintptr_t), 16);
-            break;
+    for (struct line *line = lines; line < lines + line_count; line++)
+        if (line->chip_number == chip && line->number == number)
+            return line;
+    return NULL;
+}
+
+static void tell_notice(unsigned chip, const virtio_gpio_notice *notice)
+{
+    switch (notice->kind) {
+    case VIRTIO_GPIO_NOTICE_KIND_RESETTING:
+        tally.resets++;
+        print("WARN  gpio%u: %s; resetting it\n", chip, notice->text);
+        break;
+    case VIRTIO_GPIO_NOTICE_KIND_RECOVERED:
+        print("INFO  gpio%u: recovered, every line is as it was\n", chip);
+        break;
+    case VIRTIO_GPIO_NOTICE_KIND_FAILED:
+        tally.is_lost = tally.is_chip_lost = true;
+        print("ERROR gpio%u: given up: the device does not recover\n", chip);
+        break;
+    case VIRTIO_GPIO_NOTICE_KIND_LINE_LOST:
+        tally.is_lost = true;
+        failed(line_of(chip, notice->line), "given up: ", notice->text);
+        break;
+    case VIRTIO_GPIO_NOTICE_KIND_ODD:
+        print("WARN  gpio%u: odd device: %s (seen %u times)\n", chip, notice->text, (unsigned)notice->count);
+        break;
+    case VIRTIO_GPIO_NOTICE_KIND_OTHER:
+        break;
+    }
+}
+
+static void tell_event(unsigned chip, const virtio_gpio_event *event)
+{
+    static const char *const triggers[] = { "rising", "falling", "high", "low" };
+    struct line *line = line_of(chip, event->line);
+    tally.edges++;
+    print("INFO  edge ");
+    lines_print(line);
+    print(" %s level=%u count=%U\n", triggers[event->trigger], (unsigned)event->level, event->count);
+    if (line->edge == VIRTIO_GPIO_EDGE_HIGH || line->edge == VIRTIO_GPIO_EDGE_LOW)
+        line->unmask_at = kernel_now() + LEVEL_PAUSE;
+}
+
+// Takes what the devices have brought.
+static void serve(void)
+{
+    for (unsigned chip = 0; chip < chip_count; chip++) {
+        virtio_gpio_notice notice;
+        virtio_gpio_event event;
+        virtio_gpio_poll(chips[chip]);
+        while (virtio_gpio_next_notice(chips[chip], &notice))
+            tell_notice(chip, &notice);
+        while (virtio_gpio_next_event(chips[chip], &event))
+            tell_event(chip, &event);
+    }
+    for (struct line *line = lines; line < lines + line_count; line++) {
+        if (line->unmask_at != 0 && kernel_now() >= line->unmask_at) {
+            line->unmask_at = 0;
+            virtio_gpio_unmask(line->chip, line->handle);
         }
     }
-    va_end(arguments);
-    print_text("\r\n");
 }
 
-// Ends the machine where the driver says that something failed.
-static void must(const char *what, virtio_gpio_status status)
+static void take(struct line *line)
 {
+    virtio_gpio_status status;
+    if (line->edge == VIRTIO_GPIO_EDGE_NONE) {
+        status = virtio_gpio_output(line->chip, line->number, false, &line->handle);
+    } else {
+        status = virtio_gpio_input(line->chip, line->number, &line->handle);
+        if (status == VIRTIO_GPIO_STATUS_OK)
+            status = virtio_gpio_watch(line->chip, line->handle, line->edge);
+    }
     if (status == VIRTIO_GPIO_STATUS_OK)
         return;
-    print("ERROR %s: %s", what, virtio_gpio_status_text(status));
-    board_power_off(FAILED);
+    failed(line, "cannot be used: ", virtio_gpio_status_text(status));
+    tally.is_lost = line->is_lost = true;
 }
 
-void board_unexpected(void)
+// Drives the line to the other level. Where that fails the next beat tries it again.
+static void change(struct line *line)
 {
-    print("ERROR unexpected exception");
-    board_power_off(CRASHED);
+    bool level = !line->level;
+    virtio_gpio_status status = virtio_gpio_set(line->chip, line->handle, level);
+    line->is_failing = status != VIRTIO_GPIO_STATUS_OK;
+    if (!line->is_failing) {
+        line->level = level;
+        line->blinks += !level;
+        tally.blinks += !level;
+        return;
+    }
+    // While the device is being reset that is no error of its own.
+    if (status != VIRTIO_GPIO_STATUS_RECOVERING)
+        failed(line, "", virtio_gpio_status_text(status));
+    if (status == VIRTIO_GPIO_STATUS_LINE_LOST || status == VIRTIO_GPIO_STATUS_CHIP_FAILED)
+        line->is_lost = true;
 }
 
-// What the driver needs: two functions for its critical section, one for the worst case, and the table.
-
-uintptr_t virtio_gpio_enter_critical(void)
+// Whether a line has not blinked that often, and still can.
+static bool is_left(const struct line *line, uint64_t count)
 {
-    return board_mask_interrupts();
+    return line->edge == VIRTIO_GPIO_EDGE_NONE && !line->is_lost && line->blinks < count;
 }
 
-void virtio_gpio_leave_critical(uintptr_t state)
+static bool has_blinking_to_do(uint64_t count)
 {
-    board_restore_interrupts(state);
+    for (const struct line *line = lines; line < lines + line_count; line++)
+        if (is_left(line, count))
+            return true;
+    return false;
 }
 
-_Noreturn void virtio_gpio_panicked(void)
+static void rest(uint64_t end)
 {
-    print("ERROR the driver panicked");
-    board_power_off(CRASHED);
+    for (const struct line *line = lines; line < lines + line_count; line++)
+        if (line->unmask_at != 0 && line->unmask_at < end)
+            end = line->unmask_at;
+    kernel_rest(end);
 }
 
-#define SECOND 1000000000ull // nanoseconds
-
-static uint64_t now(void *context)
+// Gives the lines of one kind back, outputs low.
+static void release(bool blinking)
 {
-    (void)context;
-    uint64_t ticks = board_ticks(), frequency = board_ticks_per_second();
-    return ticks / frequency * SECOND + ticks % frequency * SECOND / frequency;
-}
-
-static void sleep_until(uint64_t time)
-{
-    uint64_t frequency = board_ticks_per_second();
-    if (time > now(NULL) + SECOND)
-        time = now(NULL) + SECOND; // UINT64_MAX ticks would be too many nanoseconds
-    board_sleep(time / SECOND * frequency + time % SECOND * frequency / SECOND + 1);
-}
-
-// What comes after `idle` was asked stays pending, because interrupts are masked, and ends the sleep.
-static void wait(void *context, uint64_t deadline, virtio_gpio_idle idle, const void *argument)
-{
-    (void)context;
-    uintptr_t before = board_mask_interrupts();
-    if (handled && idle(argument))
-        sleep_until(deadline);
-    board_restore_interrupts(before);
-}
-
-void kernel_interrupted(void)
-{
-    if (handled && virtio_gpio_handle_interrupt(handled))
-        interrupts++;
-}
-
-static void before_notify(void *context)
-{
-    (void)context;
-    board_before_notify();
-}
-
-static void after_interrupt(void *context)
-{
-    (void)context;
-    board_after_interrupt();
-}
-
-static void memory_released(void *context)
-{
-    (void)context;
-    shared_is_ours = true;
-}
-
-static const virtio_gpio_platform platform = {
-    .now = now,
-    .wait = wait,
-    .fence_before_notify = before_notify,
-    .fence_after_interrupt = after_interrupt,
-    .memory_released = memory_released,
-};
-
-// Looks at all slots and opens the first GPIO device.
-static virtio_gpio_chip *open_chip(void)
-{
-    for (unsigned slot = 0; slot < BOARD_VIRTIO_SLOTS; slot++) {
-        void *registers = (void *)(uintptr_t)(BOARD_VIRTIO + slot * BOARD_VIRTIO_STRIDE);
-        virtio_gpio_device device;
-        uint32_t id;
-        virtio_gpio_status status = virtio_gpio_identify(registers, BOARD_VIRTIO_SIZE, &platform, &device, &id);
-        if (status == VIRTIO_GPIO_STATUS_EMPTY_SLOT || status == VIRTIO_GPIO_STATUS_NOT_GPIO)
+    for (struct line *line = lines; line < lines + line_count; line++) {
+        bool is_output = line->edge == VIRTIO_GPIO_EDGE_NONE;
+        if (line->handle == 0 || is_output != blinking)
             continue;
-        print("INFO  virtio-mmio %X: GPIO (id %u)", (uintptr_t)registers, (unsigned)id);
-        must("identify", status);
-
-        virtio_gpio_sizes sizes;
-        must("sizes", virtio_gpio_get_sizes(&device, NULL, &sizes));
-        print("INFO  memory=%U storage=%U", (uint64_t)sizes.memory, (uint64_t)sizes.storage);
-        virtio_gpio_memory memory = {
-            .base = shared,
-            .length = sizeof shared,
-            .device_address = (uintptr_t)shared,
-        };
-        virtio_gpio_chip *chip;
-        shared_is_ours = false;
-        must("open", virtio_gpio_open(&device, NULL, &memory, storage, sizeof storage, &chip));
-        handled = chip;
-        board_enable_interrupt(slot);
-        virtio_gpio_interrupt_enabled(chip);
-        return chip;
-    }
-    print("ERROR no GPIO device");
-    board_power_off(FAILED);
-}
-
-// Tells what the device has to tell. Lines or devices that were given up are the end.
-static void tell_notices(const virtio_gpio_chip *chip)
-{
-    static const char *const kinds[] = { "resetting", "recovered", "failed", "line lost", "odd", "other" };
-    virtio_gpio_notice notice;
-    while (virtio_gpio_next_notice(chip, &notice)) {
-        print("WARN  gpio0: %s", kinds[notice.kind]);
-        if (notice.kind == VIRTIO_GPIO_NOTICE_KIND_FAILED || notice.kind == VIRTIO_GPIO_NOTICE_KIND_LINE_LOST)
-            board_power_off(FAILED);
+        virtio_gpio_status low = is_output ? virtio_gpio_set(line->chip, line->handle, false) : VIRTIO_GPIO_STATUS_OK;
+        virtio_gpio_status status = virtio_gpio_release(line->chip, line->handle);
+        if (status == VIRTIO_GPIO_STATUS_OK)
+            status = low;
+        if (status != VIRTIO_GPIO_STATUS_OK)
+            failed(line, "cannot be released: ", virtio_gpio_status_text(status));
+        tally.is_lost |= line->is_failing || status != VIRTIO_GPIO_STATUS_OK;
     }
 }
 
-// Lets the driver do what is due, and sleeps until there is something to do, or until that time.
-static void rest(const virtio_gpio_chip *chip, uint64_t end)
+static bool has_event_under_way(void)
 {
-    virtio_gpio_poll(chip);
-    tell_notices(chip);
-    uint64_t due = virtio_gpio_next_deadline(chip);
-    uintptr_t before = board_mask_interrupts();
-    if (virtio_gpio_is_idle(chip))
-        sleep_until(due < end ? due : end);
-    board_restore_interrupts(before);
+    for (unsigned chip = 0; chip < chip_count; chip++)
+        if (virtio_gpio_has_event_under_way(chips[chip]))
+            return true;
+    return false;
 }
 
-static uint16_t number_of(const virtio_gpio_chip *chip, const char *name, uint16_t otherwise)
+_Noreturn void board_main(const void *device_tree)
 {
-    uint16_t line;
-    return virtio_gpio_find(chip, name, &line) == VIRTIO_GPIO_STATUS_OK ? line : otherwise;
-}
+    struct arguments arguments = arguments_read(device_tree);
+    chip_count = kernel_open(arguments.timeout, chips);
+    if (chip_count == 0)
+        fail("there is no GPIO device on this machine");
+    for (unsigned chip = 0; chip < chip_count; chip++)
+        describe(chip);
+    lines_choose(&arguments, chips, chip_count);
+    // Inputs first: an edge that the first beat causes is not missed then.
+    for (struct line *line = lines; line < lines + line_count; line++)
+        if (line->edge != VIRTIO_GPIO_EDGE_NONE)
+            take(line);
+    for (struct line *line = lines; line < lines + line_count; line++)
+        if (line->edge == VIRTIO_GPIO_EDGE_NONE)
+            take(line);
 
-int main(void)
-{
-    virtio_gpio_chip *chip = open_chip();
-    virtio_gpio_info info;
-    must("info", virtio_gpio_get_info(chip, &info));
-    print("INFO  gpio0: %u lines, %s, %s", (unsigned)info.lines, info.draft ? "draft" : "ratified",
-          info.legacy ? "legacy" : "modern");
-
-    virtio_gpio_line led;
-    uint16_t led_number = number_of(chip, "led0", 0);
-    must("led0", virtio_gpio_output(chip, led_number, false, &led));
-    for (unsigned half = 0; half < 2 * BLINKS; half++) {
-        bool level = half % 2 == 0;
-        must("blink", virtio_gpio_set(chip, led, level));
-        print("INFO  blink gpio0:%u level=%u", (unsigned)led_number, (unsigned)level);
-        for (uint64_t end = now(NULL) + HALF_PERIOD; now(NULL) < end;)
-            rest(chip, end);
-    }
-    must("led0", virtio_gpio_release(chip, led));
-
-    virtio_gpio_line button;
-    uint16_t button_number = number_of(chip, "button0", 1);
-    must("button0", virtio_gpio_input(chip, button_number, &button));
-    must("watch", virtio_gpio_watch(chip, button, VIRTIO_GPIO_EDGE_BOTH));
-    print("INFO  watching gpio0:%u", (unsigned)button_number);
-    unsigned edges = 0;
-    while (edges < EDGES) {
-        virtio_gpio_event event;
-        rest(chip, UINT64_MAX);
-        while (virtio_gpio_next_event(chip, &event)) {
-            edges++;
-            print("INFO  edge gpio0:%u %s level=%u count=%U", (unsigned)event.line,
-                  event.trigger == VIRTIO_GPIO_TRIGGER_RISING ? "rising" : "falling", (unsigned)event.level, event.count);
+    uint64_t start = kernel_now(), half = arguments.period / 2, beat = start;
+    uint64_t end = arguments.run_for < UINT64_MAX ? start + arguments.run_for : UINT64_MAX;
+    bool counts = arguments.count != UINT64_MAX;
+    while (!tally.is_chip_lost && kernel_now() < end && (!counts || has_blinking_to_do(arguments.count))) {
+        serve();
+        if (kernel_now() >= beat) {
+            for (struct line *line = lines; line < lines + line_count; line++)
+                if (is_left(line, arguments.count))
+                    change(line);
+            // Beats that were missed are left out.
+            while (beat <= kernel_now())
+                beat += half + (half == 0);
         }
+        rest(beat < end ? beat : end);
     }
-    must("button0", virtio_gpio_release(chip, button));
 
-    uintptr_t before = board_mask_interrupts();
-    handled = NULL;
-    board_restore_interrupts(before);
-    must("close", virtio_gpio_close(chip));
-    if (!shared_is_ours) {
-        print("ERROR the device does not give its memory back");
-        board_power_off(FAILED);
-    }
-    print("INFO  summary blinks=%u edges=%u interrupts=%u", (unsigned)BLINKS, edges, interrupts);
-    board_power_off(0);
+    release(true);
+    uint64_t patience = kernel_now() + PATIENCE;
+    for (serve(); has_event_under_way() && kernel_now() < patience; serve())
+        kernel_rest(patience);
+    release(false);
+    serve();
+    if (!kernel_close())
+        fail("a device does not give its memory back");
+    print("INFO  summary blinks=%U edges=%U errors=%U resets=%U interrupts=%u\n", tally.blinks, tally.edges, tally.errors,
+          tally.resets, kernel_interrupts);
+    board_power_off(tally.is_lost ? FAILED : PASSED);
 }

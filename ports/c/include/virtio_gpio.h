@@ -19,6 +19,15 @@
 // Words of a `virtio_gpio_device`.
 #define VIRTIO_GPIO_DEVICE_WORDS 40
 
+// Bytes of a notice's text, the NUL at its end included.
+#define VIRTIO_GPIO_NOTICE_TEXT 96
+
+// Bytes shared with the simulated device, at least.
+#define VIRTIO_GPIO_SELFTEST_MEMORY 32768
+
+// Bytes of heap, at least.
+#define VIRTIO_GPIO_SELFTEST_HEAP 196608
+
 // How a call ended. 0 is success; everything else says why not.
 typedef enum virtio_gpio_status {
     // Done.
@@ -264,10 +273,41 @@ typedef struct virtio_gpio_notice {
     uint32_t count;
     // Of a line that was given up: which.
     uint16_t line;
+    // Why the device is reset, why a line was given up, what was odd: in English, without a full stop, with a NUL at its
+    // end; empty for what says everything by its kind.
+    char text[VIRTIO_GPIO_NOTICE_TEXT];
 } virtio_gpio_notice;
 
 // A line in use: a number that is none of a line released before. 0 is never one.
 typedef uint32_t virtio_gpio_line;
+
+// What the self-test is given.
+typedef struct virtio_gpio_selftest_setup {
+    // The table under test, as a device's. `memory_released` is not called.
+    struct virtio_gpio_platform platform;
+    // The memory, as a device's: `VIRTIO_GPIO_SELFTEST_MEMORY` bytes at least.
+    struct virtio_gpio_memory memory;
+    // Where the simulated device reaches the memory. Null, on a coherent machine: where the driver does. Where the table
+    // keeps caches in step it must be another mapping of the same bytes, without caches: the device runs on the
+    // processor whose caches are invalidated.
+    void *uncached;
+    // Memory for what is allocated meanwhile: `VIRTIO_GPIO_SELFTEST_HEAP` bytes at least.
+    void *heap;
+    // Bytes of that.
+    size_t heap_length;
+    // Prints a piece of a line, or several lines, without a NUL. It gets the platform's `context`. Must not be null.
+    void (*print)(void *context, const char *text, size_t length);
+} virtio_gpio_selftest_setup;
+
+// What came out.
+typedef struct virtio_gpio_selftest_report {
+    // Checks that passed.
+    uint32_t passed;
+    // Checks that failed; each is named in what was printed.
+    uint32_t failed;
+    // Checks that this machine cannot show, or that a failed seam made meaningless.
+    uint32_t skipped;
+} virtio_gpio_selftest_report;
 
 #ifdef __cplusplus
 extern "C" {
@@ -369,6 +409,13 @@ const uint8_t *virtio_gpio_name(const struct virtio_gpio_chip *chip,
                                 uint16_t line,
                                 size_t *length);
 
+// The name of the device, which only a draft device has; as `virtio_gpio_name`.
+//
+// # Safety
+//
+// The chip is open; `length` is null or has room for a number.
+const uint8_t *virtio_gpio_device_name(const struct virtio_gpio_chip *chip, size_t *length);
+
 // The number of the line with that name, the first one where there are several;
 // `VIRTIO_GPIO_STATUS_NO_SUCH_LINE` if there is none. Any context; does not wait.
 //
@@ -416,6 +463,14 @@ uint64_t virtio_gpio_next_deadline(const struct virtio_gpio_chip *chip);
 //
 // The chip is open.
 bool virtio_gpio_is_idle(const struct virtio_gpio_chip *chip);
+
+// Whether an edge has come of which the level is still asked for: soon there is an event, also if nothing else happens. For
+// those who want to hear of everything before they end a watch. Any context; does not wait.
+//
+// # Safety
+//
+// The chip is open.
+bool virtio_gpio_has_event_under_way(const struct virtio_gpio_chip *chip);
 
 // Takes the next event of a watched line. `false` if there is none; then `event` is as it was. Any context; does not wait.
 //
@@ -516,6 +571,20 @@ enum virtio_gpio_status virtio_gpio_unmask(const struct virtio_gpio_chip *chip, 
 //
 // The chip is open.
 enum virtio_gpio_status virtio_gpio_release(const struct virtio_gpio_chip *chip, virtio_gpio_line handle);
+
+// Runs the self-test for ports: a device is simulated inside the kernel, in the same thread, and the driver works with it on
+// the table and the memory that it will have in front of a real one. First each function of the table is tried alone, so
+// that one that is wrong is named. Prints TAP, and takes about a second. Not from an interrupt handler.
+//
+// Only a library that was built with `--features selftest` has it. Ends with `VIRTIO_GPIO_STATUS_OK` when all checks were
+// made, whatever came out, which is in `report`. The heap that the first call is given is that of all later ones, and
+// stays the library's.
+//
+// # Safety
+//
+// The pointers lead to what they say, the functions of the table may be called, and nobody else uses memory and heap.
+enum virtio_gpio_status virtio_gpio_selftest(const struct virtio_gpio_selftest_setup *setup,
+                                             struct virtio_gpio_selftest_report *report);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -1,10 +1,10 @@
 //! An open device: what is known of it, and what comes from it.
 
 use core::ffi::{CStr, c_char};
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::ptr::NonNull;
 
-use virtio_gpio::{Chip, Event, LineId, Notice, Protocol, Trigger};
+use virtio_gpio::{Chip, Event, LineId, Name, Notice, Protocol, Trigger};
 
 use crate::pins::Pins;
 use crate::pins::Slot;
@@ -150,6 +150,9 @@ pub enum VirtioGpioNoticeKind {
     Other,
 }
 
+/// Bytes of a notice's text, the NUL at its end included.
+pub const VIRTIO_GPIO_NOTICE_TEXT: usize = 96;
+
 /// Something about the device that its user should hear of.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -162,18 +165,47 @@ pub struct VirtioGpioNotice {
     pub count: u32,
     /// Of a line that was given up: which.
     pub line: u16,
+    /// Why the device is reset, why a line was given up, what was odd: in English, without a full stop, with a NUL at its
+    /// end; empty for what says everything by its kind.
+    pub text: [c_char; VIRTIO_GPIO_NOTICE_TEXT],
+}
+
+/// Writes as much of a text as there is room for, and leaves the last byte as it is.
+struct Text<'a>(core::slice::IterMut<'a, c_char>);
+
+impl fmt::Write for Text<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if self.0.len() <= 1 {
+                return Err(fmt::Error);
+            }
+            if let Some(place) = self.0.next() {
+                *place = c_char::from_ne_bytes([byte]);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(message: impl fmt::Display) -> [c_char; VIRTIO_GPIO_NOTICE_TEXT] {
+    let mut text = [0; VIRTIO_GPIO_NOTICE_TEXT];
+    // One that is too long is cut off.
+    let _ = write!(Text(text.iter_mut()), "{message}");
+    text
 }
 
 impl From<Notice> for VirtioGpioNotice {
     fn from(notice: Notice) -> Self {
         use VirtioGpioNoticeKind as Kind;
-        let only = |kind| Self { kind, status: VirtioGpioStatus::Ok, count: 0, line: 0 };
+        let only = |kind| Self { kind, status: VirtioGpioStatus::Ok, count: 0, line: 0, text: text("") };
         match notice {
-            Notice::Resetting(_) => only(Kind::Resetting),
+            Notice::Resetting(fault) => Self { text: text(fault), ..only(Kind::Resetting) },
             Notice::Recovered => only(Kind::Recovered),
             Notice::Failed => only(Kind::Failed),
-            Notice::LineLost { line, error } => Self { status: error.into(), line: line.0, ..only(Kind::LineLost) },
-            Notice::Odd { count, .. } => Self { count, ..only(Kind::Odd) },
+            Notice::LineLost { line, error } => {
+                Self { status: error.into(), line: line.0, text: text(error), ..only(Kind::LineLost) }
+            }
+            Notice::Odd { oddity, count } => Self { count, text: text(oddity), ..only(Kind::Odd) },
             _ => only(Kind::Other),
         }
     }
@@ -240,8 +272,33 @@ pub unsafe extern "C" fn virtio_gpio_get_info(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn virtio_gpio_name(chip: *const VirtioGpioChip, line: u16, length: *mut usize) -> *const u8 {
     // SAFETY: the caller's, as the header says.
+    unsafe { name(chip, length, |chip| chip.name(LineId(line))) }
+}
+
+/// The name of the device, which only a draft device has; as `virtio_gpio_name`.
+///
+/// # Safety
+///
+/// The chip is open; `length` is null or has room for a number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn virtio_gpio_device_name(chip: *const VirtioGpioChip, length: *mut usize) -> *const u8 {
+    // SAFETY: the caller's, as the header says.
+    unsafe { name(chip, length, Chip::device_name) }
+}
+
+/// A name's first byte, and its length.
+///
+/// # Safety
+///
+/// The chip is open; `length` is null or has room for a number.
+unsafe fn name(
+    chip: *const VirtioGpioChip,
+    length: *mut usize,
+    of: impl FnOnce(&'static Chip<'static, Kernel>) -> Option<Name<'static>>,
+) -> *const u8 {
+    // SAFETY: the caller says so.
     let chip = unsafe { VirtioGpioChip::at(chip) };
-    let name = chip.ok().and_then(|chip| chip.driver().name(LineId(line))).map(virtio_gpio::Name::as_bytes);
+    let name = chip.ok().and_then(|chip| of(chip.driver())).map(Name::as_bytes);
     if !length.is_null() {
         // SAFETY: as above. What is not aligned is left alone.
         let _ = unsafe { write(length, name.map_or(0, <[u8]>::len)) };
@@ -338,6 +395,18 @@ pub unsafe extern "C" fn virtio_gpio_next_deadline(chip: *const VirtioGpioChip) 
 pub unsafe extern "C" fn virtio_gpio_is_idle(chip: *const VirtioGpioChip) -> bool {
     // SAFETY: the caller's, as the header says.
     unsafe { VirtioGpioChip::at(chip) }.is_ok_and(|chip| chip.driver().is_idle())
+}
+
+/// Whether an edge has come of which the level is still asked for: soon there is an event, also if nothing else happens. For
+/// those who want to hear of everything before they end a watch. Any context; does not wait.
+///
+/// # Safety
+///
+/// The chip is open.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn virtio_gpio_has_event_under_way(chip: *const VirtioGpioChip) -> bool {
+    // SAFETY: the caller's, as the header says.
+    unsafe { VirtioGpioChip::at(chip) }.is_ok_and(|chip| chip.driver().has_event_under_way())
 }
 
 /// Takes the next event of a watched line. `false` if there is none; then `event` is as it was. Any context; does not wait.

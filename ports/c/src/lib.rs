@@ -11,14 +11,17 @@ mod pins;
 mod pointers;
 mod runtime;
 mod seams;
+#[cfg(feature = "selftest")]
+mod selftest;
 mod status;
 mod storage;
 
 pub use chip::{
-    VirtioGpioChip, VirtioGpioEvent, VirtioGpioInfo, VirtioGpioNotice, VirtioGpioNoticeKind, VirtioGpioTrigger,
-    virtio_gpio_close, virtio_gpio_find, virtio_gpio_get_info, virtio_gpio_handle_interrupt,
-    virtio_gpio_interrupt_enabled, virtio_gpio_is_idle, virtio_gpio_name, virtio_gpio_next_deadline,
-    virtio_gpio_next_event, virtio_gpio_next_notice, virtio_gpio_poll, virtio_gpio_reset,
+    VIRTIO_GPIO_NOTICE_TEXT, VirtioGpioChip, VirtioGpioEvent, VirtioGpioInfo, VirtioGpioNotice, VirtioGpioNoticeKind,
+    VirtioGpioTrigger, virtio_gpio_close, virtio_gpio_device_name, virtio_gpio_find, virtio_gpio_get_info,
+    virtio_gpio_handle_interrupt, virtio_gpio_has_event_under_way, virtio_gpio_interrupt_enabled, virtio_gpio_is_idle,
+    virtio_gpio_name, virtio_gpio_next_deadline, virtio_gpio_next_event, virtio_gpio_next_notice, virtio_gpio_poll,
+    virtio_gpio_reset,
 };
 pub use device::{
     VIRTIO_GPIO_DEVICE_WORDS, VirtioGpioDevice, VirtioGpioOptions, VirtioGpioSizes, virtio_gpio_get_sizes,
@@ -30,5 +33,10 @@ pub use lines::{
 };
 pub use pins::VirtioGpioLine;
 pub use seams::{VirtioGpioIdle, VirtioGpioMemory, VirtioGpioPlatform};
+#[cfg(feature = "selftest")]
+pub use selftest::{
+    VIRTIO_GPIO_SELFTEST_HEAP, VIRTIO_GPIO_SELFTEST_MEMORY, VirtioGpioSelftest, VirtioGpioSelftestReport,
+    virtio_gpio_selftest,
+};
 pub use status::{VirtioGpioStatus, virtio_gpio_status_text};
 pub use storage::VIRTIO_GPIO_STORAGE_ALIGN;

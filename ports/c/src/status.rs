@@ -67,33 +67,33 @@ pub enum VirtioGpioStatus {
 
 impl VirtioGpioStatus {
     const ALL: [(Self, &'static CStr); 27] = [
-        (Self::Ok, c"done"),
-        (Self::BadArgument, c"a pointer is null or not aligned, or a number is out of range"),
-        (Self::BadHandle, c"no line has this handle"),
-        (Self::WrongDirection, c"the line has the other direction"),
-        (Self::TooSmall, c"the memory or the storage is too small"),
-        (Self::NotVirtio, c"no virtio-mmio registers of a known version"),
-        (Self::EmptySlot, c"no device"),
-        (Self::NotGpio, c"not a GPIO device"),
-        (Self::UnknownProtocol, c"the configuration is that of neither GPIO protocol"),
-        (Self::NoLines, c"the device has no lines"),
-        (Self::ResetTimeout, c"the device does not finish its reset"),
-        (Self::FeaturesRefused, c"the device does not accept the driver's features"),
-        (Self::NoQueue, c"a queue is missing, too small or refused"),
-        (Self::NoSuchLine, c"the device has no such line"),
-        (Self::LineInUse, c"the line is in use already"),
-        (Self::TooManyLines, c"no room for a further line"),
-        (Self::TooManyWatched, c"no room for a further watched line"),
-        (Self::NoInterrupts, c"the device cannot interrupt"),
-        (Self::Busy, c"in use by another call, or no room for a request; try again"),
-        (Self::Refused, c"the device refused the request"),
-        (Self::BadAnswer, c"the device's answer is invalid"),
-        (Self::Timeout, c"the device did not answer in time"),
-        (Self::OutcomeUnknown, c"the device was reset before it answered; the outcome is unknown"),
-        (Self::Recovering, c"the device is being reset"),
-        (Self::LineLost, c"the line was given up"),
-        (Self::ChipFailed, c"the chip was given up"),
-        (Self::Other, c"another failure"),
+        (Self::Ok, c"Done"),
+        (Self::BadArgument, c"A pointer is null or not aligned, or a number is out of range"),
+        (Self::BadHandle, c"No line has this handle"),
+        (Self::WrongDirection, c"The line has the other direction"),
+        (Self::TooSmall, c"The memory or the storage is too small"),
+        (Self::NotVirtio, c"No virtio-mmio registers of a known version"),
+        (Self::EmptySlot, c"No device"),
+        (Self::NotGpio, c"Not a GPIO device"),
+        (Self::UnknownProtocol, c"The configuration is that of neither GPIO protocol"),
+        (Self::NoLines, c"The device has no lines"),
+        (Self::ResetTimeout, c"The device does not finish its reset"),
+        (Self::FeaturesRefused, c"The device does not accept the driver's features"),
+        (Self::NoQueue, c"A queue is missing, too small or refused"),
+        (Self::NoSuchLine, c"The device has no such line"),
+        (Self::LineInUse, c"The line is in use already"),
+        (Self::TooManyLines, c"No room for a further line"),
+        (Self::TooManyWatched, c"No room for a further watched line"),
+        (Self::NoInterrupts, c"The device cannot interrupt"),
+        (Self::Busy, c"In use by another call, or no room for a request; try again"),
+        (Self::Refused, c"The device refused the request"),
+        (Self::BadAnswer, c"The device's answer is invalid"),
+        (Self::Timeout, c"The device did not answer in time"),
+        (Self::OutcomeUnknown, c"The device was reset before it answered; the outcome is unknown"),
+        (Self::Recovering, c"The device is being reset"),
+        (Self::LineLost, c"The line was given up"),
+        (Self::ChipFailed, c"The chip was given up"),
+        (Self::Other, c"Another failure"),
     ];
 }
 
@@ -102,7 +102,7 @@ impl VirtioGpioStatus {
 #[unsafe(no_mangle)]
 pub extern "C" fn virtio_gpio_status_text(status: c_int) -> *const c_char {
     let known = VirtioGpioStatus::ALL.iter().find(|(known, _)| *known as c_int == status);
-    known.map_or(c"another failure", |(_, text)| text).as_ptr()
+    known.map_or(c"Another failure", |(_, text)| text).as_ptr()
 }
 
 /// The status of a call that had nothing to say but that.

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use virtio_gpio_c::{
     VIRTIO_GPIO_DEVICE_WORDS, VirtioGpioChip, VirtioGpioDevice, VirtioGpioMemory, VirtioGpioOptions,
-    VirtioGpioPlatform, VirtioGpioSizes, VirtioGpioStatus as Status, virtio_gpio_close, virtio_gpio_get_sizes,
-    virtio_gpio_handle_interrupt, virtio_gpio_identify, virtio_gpio_next_deadline, virtio_gpio_next_event,
-    virtio_gpio_open, virtio_gpio_options_default, virtio_gpio_output, virtio_gpio_set, virtio_gpio_status_text,
-    virtio_gpio_watch,
+    VirtioGpioPlatform, VirtioGpioSizes, VirtioGpioStatus as Status, virtio_gpio_close, virtio_gpio_device_name,
+    virtio_gpio_get_sizes, virtio_gpio_handle_interrupt, virtio_gpio_has_event_under_way, virtio_gpio_identify,
+    virtio_gpio_next_deadline, virtio_gpio_next_event, virtio_gpio_open, virtio_gpio_options_default,
+    virtio_gpio_output, virtio_gpio_set, virtio_gpio_status_text, virtio_gpio_watch,
 };
 
 /// Each test has its own device, and uses it in one thread.
@@ -196,6 +196,8 @@ fn a_chip_that_is_none_is_refused() {
             assert_eq!(virtio_gpio_watch(chip, 1 << 16, 6), Status::BadArgument);
             assert!(!virtio_gpio_next_event(chip, event.as_mut_ptr()));
             assert!(!virtio_gpio_handle_interrupt(chip));
+            assert!(!virtio_gpio_has_event_under_way(chip));
+            assert!(virtio_gpio_device_name(chip, null_mut()).is_null());
             assert_eq!(virtio_gpio_next_deadline(chip), u64::MAX);
             assert_eq!(virtio_gpio_close(chip), Status::BadArgument);
         }
@@ -211,4 +213,48 @@ fn every_status_has_its_own_text() {
         assert_ne!(text(status), text(last), "status {status}");
     }
     assert_eq!((text(-1), text(last + 1)), (text(last), text(last)));
+}
+
+#[cfg(feature = "selftest")]
+#[test]
+fn the_self_tests_setup_is_looked_at() {
+    use virtio_gpio_c::{
+        VIRTIO_GPIO_SELFTEST_HEAP, VIRTIO_GPIO_SELFTEST_MEMORY, VirtioGpioSelftest, VirtioGpioSelftestReport,
+        virtio_gpio_selftest,
+    };
+
+    /// Nothing is printed where nothing is tested.
+    unsafe extern "C" fn print(_context: *mut c_void, _text: *const core::ffi::c_char, _length: usize) {
+        panic!("it ran");
+    }
+    let (base, length) = leaked_pages();
+    let good = VirtioGpioSelftest {
+        platform: platform(),
+        memory: VirtioGpioMemory { base: base.cast(), length, device_address: base.expose_provenance() as u64 },
+        uncached: null_mut(),
+        heap: base.cast(),
+        heap_length: VIRTIO_GPIO_SELFTEST_HEAP,
+        print: Some(print),
+    };
+    let test = |setup: *const VirtioGpioSelftest| {
+        let mut report = VirtioGpioSelftestReport { passed: 0, failed: 0, skipped: 0 };
+        // SAFETY: all of it is there, or is what the call must look at.
+        unsafe { virtio_gpio_selftest(setup, &raw mut report) }
+    };
+    let short = VirtioGpioMemory { length: VIRTIO_GPIO_SELFTEST_MEMORY - 1, ..good.memory };
+    let odd = VirtioGpioMemory { device_address: 512, ..good.memory };
+    let clockless = VirtioGpioPlatform { now: None, ..platform() };
+    for (setup, status) in [
+        (VirtioGpioSelftest { platform: clockless, ..good }, Status::BadArgument),
+        (VirtioGpioSelftest { memory: odd, ..good }, Status::BadArgument),
+        (VirtioGpioSelftest { memory: short, ..good }, Status::TooSmall),
+        (VirtioGpioSelftest { heap: null_mut(), ..good }, Status::BadArgument),
+        (VirtioGpioSelftest { heap_length: VIRTIO_GPIO_SELFTEST_HEAP - 1, ..good }, Status::TooSmall),
+        (VirtioGpioSelftest { print: None, ..good }, Status::BadArgument),
+    ] {
+        assert_eq!(test(&setup), status, "{setup:?}");
+    }
+    assert_eq!(test(null()), Status::BadArgument);
+    // SAFETY: the report is what the call must look at.
+    assert_eq!(unsafe { virtio_gpio_selftest(&raw const good, null_mut()) }, Status::BadArgument);
 }

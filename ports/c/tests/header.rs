@@ -11,7 +11,7 @@ const WRITE: &str = "WRITE_HEADER";
 fn header_is_current() {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(crate_folder.join("cbindgen.toml")).expect("the configuration is valid");
-    let modules = ["runtime", "status", "seams", "storage", "device", "chip", "pins", "lines"];
+    let modules = ["runtime", "status", "seams", "storage", "device", "chip", "pins", "lines", "selftest"];
     let builder = cbindgen::Builder::new().with_config(config);
     let sources = modules.iter().map(|module| crate_folder.join("src").join(module).with_extension("rs"));
     let mut made = Vec::new();

@@ -54,6 +54,10 @@ void board_enable_interrupt(unsigned slot)
     board_write32(trigger, board_read32(trigger) | 2u << interrupt % 16 * 2); // edge-triggered
     *(volatile uint8_t *)(uintptr_t)(GICD_ITARGETSR + interrupt) = 1; // this processor
     enable(interrupt);
+}
+
+void board_start_interrupts(void)
+{
     enable(BOARD_TIMER_INTERRUPT);
     board_write32(GICD_CTLR, 1);
     board_write32(GICC_PMR, 0xff); // all priorities

@@ -52,7 +52,12 @@ void board_enable_interrupt(unsigned slot)
 {
     unsigned source = BOARD_VIRTIO_SOURCE + slot;
     board_write32(BOARD_PLIC + 4 * source, 1);
-    board_write32(PLIC_ENABLE, 1u << source);
+    board_write32(PLIC_ENABLE, board_read32(PLIC_ENABLE) | 1u << source);
+}
+
+void board_start_interrupts(void)
+{
+    board_write32(PLIC_ENABLE, 0);
     board_write32(PLIC_THRESHOLD, 0);
     set_timer(UINT64_MAX);
     __asm__ volatile("csrs sie, %0\n\tcsrsi sstatus, %1" : : "r"(SIE_TIMER | SIE_EXTERNAL), "i"(SSTATUS_SIE) : "memory");

@@ -17,7 +17,8 @@ _start:
     sd      zero, 0(t0)
     addi    t0, t0, 8
     j       1b
-2:  call    main
+2:  mv      a0, a1 # the device tree, as OpenSBI gives it
+    call    board_main
 3:  wfi
     j       3b
 
