@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::LazyLock;
 
-use gpio_selftest::{Kernel, MEMORY_SIZE, Registers, Report, run};
+use gpio_selftest::MEMORY_SIZE;
 use virtio_gpio::clock::{Clock, Instant};
 use virtio_gpio::fence::CoherentFence;
 use virtio_gpio::memory::DmaMemory;
@@ -47,6 +47,8 @@ unsafe impl DmaMemory for Shared {
     }
 }
 
+use gpio_selftest::{Kernel, Registers, Report};
+
 struct MyKernel;
 
 impl Kernel for MyKernel {
@@ -73,7 +75,7 @@ impl Kernel for MyKernel {
 }
 
 fn self_test(console: &mut impl Write) -> bool {
-    run(&MyKernel, console).as_ref().is_ok_and(Report::has_passed)
+    gpio_selftest::run(&MyKernel, console).as_ref().is_ok_and(Report::has_passed)
 }
 
 /// Counts what this thread allocates: the one that runs the tests does so meanwhile, too.

@@ -26,7 +26,7 @@
 #define VIRTIO_GPIO_SELFTEST_MEMORY 32768
 
 // Bytes of heap, at least.
-#define VIRTIO_GPIO_SELFTEST_HEAP 196608
+#define VIRTIO_GPIO_SELFTEST_HEAP 131072
 
 // How a call ended. 0 is success; everything else says why not.
 typedef enum virtio_gpio_status {

@@ -18,7 +18,7 @@ use crate::status::{VirtioGpioStatus, of};
 pub const VIRTIO_GPIO_SELFTEST_MEMORY: usize = 32768;
 
 /// Bytes of heap, at least.
-pub const VIRTIO_GPIO_SELFTEST_HEAP: usize = 196_608;
+pub const VIRTIO_GPIO_SELFTEST_HEAP: usize = 131_072;
 
 const _: () = assert!(VIRTIO_GPIO_SELFTEST_MEMORY == MEMORY_SIZE);
 
