@@ -397,7 +397,21 @@ impl Server {
                 break;
             }
         }
+        for chip in 0..self.world.chips().len() {
+            self.catch_up(chip);
+        }
         self.world.finish(self.clock.elapsed());
+    }
+
+    /// Takes what has happened on the real lines of a device before they are given back: the kernel forgets it then.
+    fn catch_up(&mut self, chip: usize) {
+        /// More than the kernel keeps; a line that does not come to rest has to be left, too.
+        const LOOKS: usize = 32;
+        for _ in 0..LOOKS {
+            if !self.world.attend(self.epoch, self.clock.elapsed(), chip) {
+                break;
+            }
+        }
     }
 
     /// Whether nobody is there any more, and nobody is waited for.
@@ -457,7 +471,9 @@ impl Server {
     fn handle(&mut self, source: Source) -> Next {
         match source {
             Source::Errands => return self.run_errands(),
-            Source::Lines(chip) => self.world.attend(self.epoch, self.clock.elapsed(), chip),
+            Source::Lines(chip) => {
+                self.world.attend(self.epoch, self.clock.elapsed(), chip);
+            }
             Source::Listener(port) => self.accept(port),
             Source::Connection(port) => self.handle_message(port),
             Source::Kick { port, ring } => {
@@ -515,6 +531,7 @@ impl Server {
         }
         port.connection = None;
         port.served = true;
+        self.catch_up(number);
         self.world.leave(self.clock.elapsed(), number);
     }
 

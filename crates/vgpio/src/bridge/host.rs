@@ -176,6 +176,8 @@ pub struct HostEdge {
     pub at: Duration,
     /// The level that was seen after it.
     pub level: Level,
+    /// How many edges before it came faster than they were taken, and are lost.
+    pub lost: u32,
 }
 
 /// A host.

@@ -49,7 +49,7 @@ impl Host for Kernel {
                 error => error,
             })?;
         let buffer = vec![0; request.edge_event_u64_size().saturating_mul(AT_ONCE)];
-        Ok(Box::new(KernelLine { request, line, buffer }))
+        Ok(Box::new(KernelLine { request, line, buffer, taken: 0 }))
     }
 }
 
@@ -58,6 +58,9 @@ struct KernelLine {
     request: Request,
     line: u32,
     buffer: Vec<u64>,
+    /// The kernel's number of the last edge that was taken; it counts all edges of the line, those too that do not fit its
+    /// buffer.
+    taken: u32,
 }
 
 impl HostLine for KernelLine {
@@ -80,10 +83,13 @@ impl HostLine for KernelLine {
         }
         let words = self.request.read_edge_events_into_slice(&mut self.buffer).map_err(host_error)?;
         let read = self.buffer.get(..words).unwrap_or_default();
+        let (request, taken) = (&self.request, &mut self.taken);
         let edge = |words| {
-            let event = self.request.edge_event_from_slice(words).map_err(host_error)?;
+            let event = request.edge_event_from_slice(words).map_err(host_error)?;
             let at = Duration::from_nanos(event.timestamp_ns);
-            Ok(HostEdge { at, level: Level::from(event.kind == EdgeKind::Rising) })
+            let lost = event.line_seqno.wrapping_sub(*taken).wrapping_sub(1);
+            *taken = event.line_seqno;
+            Ok(HostEdge { at, level: Level::from(event.kind == EdgeKind::Rising), lost })
         };
         read.chunks_exact(self.request.edge_event_u64_size().max(1)).map(edge).collect()
     }

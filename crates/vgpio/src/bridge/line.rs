@@ -23,6 +23,8 @@ pub(super) struct Line {
     deaf: bool,
     /// What was last complained about.
     problem: Option<Problem>,
+    /// Edges that the burst of the moment has cost.
+    lost: u64,
 }
 
 /// What the guest wants of it.
@@ -64,7 +66,7 @@ pub(super) struct Sensed {
 impl Line {
     pub(super) fn new(name: Option<String>, id: LineId, binding: Binding) -> Self {
         let label = format!("{} ({binding})", name.unwrap_or_else(|| format!("line {id}")));
-        Self { label, binding, wish: Wish::NONE, hand: None, held: None, deaf: false, problem: None }
+        Self { label, binding, wish: Wish::NONE, hand: None, held: None, deaf: false, problem: None, lost: 0 }
     }
 
     /// What it is called in messages.
@@ -263,8 +265,23 @@ impl Line {
     pub(super) fn edges(&mut self) -> Result<Vec<(Duration, Level)>, HostError> {
         let Some(held) = &mut self.held else { return Ok(Vec::new()) };
         let edges = held.line.edges()?;
-        let is_listening = held.mode == Mode::Input { edges: true };
-        Ok(if is_listening { held.input.follow(&edges) } else { Vec::new() })
+        if held.mode != (Mode::Input { edges: true }) {
+            return Ok(Vec::new());
+        }
+        let changes = held.input.follow(&edges);
+        self.count_lost(&edges);
+        Ok(changes)
+    }
+
+    /// Tells of lost edges, once for a burst: while it lasts, each look finds that there are more.
+    fn count_lost(&mut self, edges: &[HostEdge]) {
+        let lost: u64 = edges.iter().map(|edge| u64::from(edge.lost)).sum();
+        if lost > 0 {
+            self.lost = self.lost.saturating_add(lost);
+        } else if self.lost > 0 {
+            log::warn!("{}: {} edges are lost: they came faster than they could be read", self.label, self.lost);
+            self.lost = 0;
+        }
     }
 
     /// The host took the line away.
@@ -299,13 +316,17 @@ impl Line {
 impl Input {
     /// What the level did. Each edge of the kernel is one change, but the level that it comes with was looked at a little
     /// later: of a pulse that was over by then, both edges come with the level after it. So the level changes with each edge,
-    /// and at last it is what the last edge came with.
+    /// and at last it is what the last edge came with. Behind a gap the first edge tells what the level is.
     fn follow(&mut self, edges: &[HostEdge]) -> Vec<(Duration, Level)> {
         let mut changes = Vec::new();
         for edge in edges {
             // The level was looked at after this one.
             if std::mem::replace(&mut self.is_new, false) && edge.level == self.level {
                 continue;
+            }
+            if edge.lost > 0 && edge.level == self.level {
+                self.level = self.level.toggled();
+                changes.push((edge.at, self.level));
             }
             self.level = self.level.toggled();
             changes.push((edge.at, self.level));
@@ -327,11 +348,16 @@ mod tests {
 
     /// What an input that was low makes of edges that come with those levels.
     fn followed(is_new: bool, levels: &[Level]) -> Vec<Level> {
-        let edges: Vec<_> = levels.iter().map(|level| HostEdge { at: Duration::ZERO, level: *level }).collect();
+        let edges: Vec<_> =
+            levels.iter().map(|level| HostEdge { at: Duration::ZERO, level: *level, lost: 0 }).collect();
+        followed_edges(is_new, &edges)
+    }
+
+    fn followed_edges(is_new: bool, edges: &[HostEdge]) -> Vec<Level> {
         let mut input = Input { level: LOW, is_new };
-        let changes = input.follow(&edges).into_iter().map(|(_, level)| level).collect();
-        if let Some(last) = levels.last() {
-            assert_eq!(input.level, *last, "{levels:?}");
+        let changes = input.follow(edges).into_iter().map(|(_, level)| level).collect();
+        if let Some(last) = edges.last() {
+            assert_eq!(input.level, last.level, "{edges:?}");
         }
         changes
     }
@@ -347,6 +373,18 @@ mod tests {
         assert_eq!(followed(false, &[LOW, LOW]), [HIGH, LOW]);
         assert_eq!(followed(false, &[LOW]), [HIGH, LOW], "one of its interrupts was lost");
         assert_eq!(followed(false, &[HIGH, HIGH]), [HIGH, LOW, HIGH]);
+    }
+
+    #[test]
+    fn edges_behind_lost_ones_are_what_they_say() {
+        for (lost, first, changes) in
+            [(1, LOW, &[HIGH, LOW, HIGH, LOW][..]), (2, HIGH, &[HIGH, LOW, HIGH]), (0, HIGH, &[HIGH, LOW, HIGH])]
+        {
+            let levels = [first, first.toggled(), first];
+            let mut edges = levels.map(|level| HostEdge { at: Duration::ZERO, level, lost: 0 });
+            edges[0].lost = lost;
+            assert_eq!(followed_edges(false, &edges), changes, "{lost} lost");
+        }
     }
 
     #[test]

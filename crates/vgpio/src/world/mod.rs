@@ -226,9 +226,11 @@ impl World {
 
     /// Takes what happened on the real lines of a device. `epoch` is when this world began by the kernel's clock, so that
     /// edges are recorded at the time at which the kernel saw them; but nothing is recorded before what was recorded already.
-    pub(crate) fn attend(&mut self, epoch: Duration, now: Duration, number: usize) {
-        let Some(chip) = self.chips.get_mut(number) else { return };
+    /// Returns whether there was anything.
+    pub(crate) fn attend(&mut self, epoch: Duration, now: Duration, number: usize) -> bool {
+        let Some(chip) = self.chips.get_mut(number) else { return false };
         let news = chip.behind_mut().as_mut().map(|bridge| bridge.attend()).unwrap_or_default();
+        let any = !news.is_empty();
         for news in news {
             let at = news.at.map_or(now, |at| at.saturating_sub(epoch)).clamp(self.recorded.min(now), now);
             if let Some(chip) = self.chips.get_mut(number) {
@@ -236,6 +238,7 @@ impl World {
             }
             self.settle(at);
         }
+        any
     }
 
     /// The driver of a device has gone.

@@ -400,3 +400,19 @@ fn wave_draws_what_a_device_recorded() {
     let plain = vgpio(&["wave", &vcd, "--lines", "in"]).env("NO_COLOR", "1").output().unwrap();
     assert!(!plain.stdout.contains(&0x1b));
 }
+
+/// The unit for systemd starts what its head says: the lines come from a file, in one variable, which systemd splits at spaces.
+#[test]
+fn the_unit_gives_arguments_that_are_understood() {
+    let unit = include_str!("../../systemd/vgpio@.service");
+    let after = |key: &str| unit.lines().find_map(|line| line.split_once(key)).unwrap().1;
+    let lines = after("echo 'LINES=").split_once('\'').unwrap().0;
+    // No real chip may have this name, lest the test does something to it.
+    let lines = lines.replace("gpiochip0", "nosuch");
+    let words: Vec<_> = after("ExecStart=/usr/local/bin/vgpio ").split_whitespace().collect();
+    assert_eq!(words.last(), Some(&"$LINES"));
+    let words = words[..words.len() - 1].iter().copied().chain(lines.split_whitespace());
+    let output = run(&words.collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("There is no GPIO chip \"nosuch\" on this host"), "{}", stderr(&output));
+}

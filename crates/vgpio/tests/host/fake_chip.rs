@@ -70,7 +70,7 @@ impl FakeHost {
         let mut state = self.state();
         let line = state.line(chip, line).unwrap();
         if std::mem::replace(&mut line.outside, high) != high && line.mode == Some(Mode::Input { edges: true }) {
-            line.edges.push_back(HostEdge { at, level: Level::from(high) });
+            line.edges.push_back(HostEdge { at, level: Level::from(high), lost: 0 });
             kick(line.wake.as_ref().unwrap());
         }
     }

@@ -21,8 +21,6 @@ pub(crate) const EVENT_INDEX: u64 = 1 << 29;
 pub(crate) const NEXT: u16 = 1;
 pub(crate) const WRITE: u16 = 2;
 
-/// Long enough for any machine; reached only when a test fails.
-const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 const RAM: u64 = 0x4000_0000;
 const RAM_SIZE: u64 = 1 << 20;
 const QUEUE_SIZE: u16 = 16;
@@ -231,12 +229,8 @@ impl DriverQueue {
 
     /// Waits for the next used buffer, from interrupt to interrupt.
     pub(crate) fn used(&mut self) -> (u32, u32) {
-        loop {
-            if let Some(used) = self.try_used() {
-                return used;
-            }
-            assert!(self.wait_for_interrupt(), "the device does not answer");
-        }
+        let used = self.used_within(LONG);
+        used.unwrap_or_else(|| panic!("the device does not answer"))
     }
 
     /// Whether the device has interrupted since the last time that was looked for.
@@ -246,10 +240,25 @@ impl DriverQueue {
 
     /// Waits for an interrupt; false when none comes.
     pub(crate) fn wait_for_interrupt(&self) -> bool {
+        self.is_interrupted_within(LONG)
+    }
+
+    fn is_interrupted_within(&self, patience: Duration) -> bool {
+        let patience = Timespec::try_from(patience).unwrap();
         // SAFETY: the event descriptor lives as long as `self`.
         let call = unsafe { BorrowedFd::borrow_raw(self.call.as_raw_fd()) };
-        let ready = poll(&mut [PollFd::from_borrowed_fd(call, PollFlags::IN)], Some(&PATIENCE)).unwrap();
+        let ready = poll(&mut [PollFd::from_borrowed_fd(call, PollFlags::IN)], Some(&patience)).unwrap();
         ready > 0 && self.call.read().is_ok()
+    }
+
+    /// Waits for the next used buffer, and no longer than that for each interrupt.
+    pub(crate) fn used_within(&mut self, patience: Duration) -> Option<(u32, u32)> {
+        loop {
+            let used = self.try_used();
+            if used.is_some() || !self.is_interrupted_within(patience) {
+                return used;
+            }
+        }
     }
 
     /// The first bytes of a descriptor's buffer.
@@ -274,5 +283,5 @@ impl DriverQueue {
     }
 }
 
-/// How long a test waits for what it expects to see on the other side.
+/// How long a test waits for what it expects to see on the other side: long enough for any machine.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
