@@ -7,6 +7,8 @@ bridge_suites=(trixie-backports forky)
 bridge_root=$tools/bridge
 # The machine's processor, which is what the programs in it are built for.
 bridge_target=x86_64-unknown-linux-musl
+# What reads C headers while the peer is built; a release that is one file, and runs on old systems too.
+bridge_libclang=18.1.1
 # Where they are built.
 bridge_output=${CARGO_TARGET_DIR:-$root/target}/bridge
 # Why the last function that failed did so.
@@ -144,4 +146,35 @@ bridge_build() {
         bridge_problem="the programs for the machine do not build"
         return 1
     fi
+}
+
+# bridge_bring_peer: rust-vmm's vhost-device-gpio as it was released, on Debian's libgpiod, to be measured beside vgpio. It is
+# an empty program but with the GNU C library, which is linked into it, because the machine has no libraries.
+bridge_bring_peer() {
+    local peer=$bridge_root/peer parts=$bridge_root/peer/parts log=$bridge_root/peer.log
+    [ ! -x "$peer/bin/vhost-device-gpio" ] || return 0
+    say "bridge: building vhost-device-gpio $peer_release on Debian's libgpiod, to measure beside it (some minutes)"
+    rm -rf "$peer"
+    if ! apt_available || ! apt_open "${bridge_suites[0]}" || ! apt_unpack_alone "$parts/debian" libgpiod-dev; then
+        bridge_problem="no libgpiod can be had: $apt_problem"
+        return 1
+    fi
+    # Only what is linked into a program: a shared library beside it would be preferred.
+    find "$parts/debian" \( -name libgpiod.a -o -name gpiod.h \) -exec mv -t "$parts" {} +
+    # The crate reads the header at build time.
+    if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$parts" \
+        "libclang==$bridge_libclang" >"$log" 2>&1 || ! python3 -m zipfile -e "$parts"/libclang-*.whl "$parts/wheel" >>"$log" 2>&1; then
+        bridge_problem="no libclang can be had: $(tail -n 1 "$log")"
+        return 1
+    fi
+    if ! LIBCLANG_PATH=$(dirname "$(find "$parts/wheel" -name libclang.so)") \
+        BINDGEN_EXTRA_CLANG_ARGS="-I$(gcc -print-file-name=include)" \
+        SYSTEM_DEPS_LIBGPIOD_NO_PKG_CONFIG=1 SYSTEM_DEPS_LIBGPIOD_LIB=gpiod SYSTEM_DEPS_LIBGPIOD_SEARCH_NATIVE=$parts \
+        SYSTEM_DEPS_LIBGPIOD_INCLUDE=$parts CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-C target-feature=+crt-static" \
+        cargo install --quiet --root "$peer" --version "$peer_release" --target x86_64-unknown-linux-gnu vhost-device-gpio \
+        >"$log" 2>&1; then
+        bridge_problem="vhost-device-gpio does not build: $(grep -m 1 '^error' "$log") (all of it is in ${log#"$root/"})"
+        return 1
+    fi
+    rm -rf "$parts" "$log"
 }

@@ -1,14 +1,19 @@
 //! The files of the machine: an archive in the format of `cpio -H newc` (Linux: Documentation/driver-api/early-userspace).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
+use hil::bridge::{DATA, LIBRARIES, QEMU};
 
 const DIRECTORY: u32 = 0o040_755;
 const PROGRAM: u32 = 0o100_755;
+
+/// What OpenSBI is called where QEMU has it.
+const FIRMWARE: &str = "opensbi-riscv64-generic-fw_dynamic.bin";
 
 /// An archive that grows.
 pub(crate) struct Initrd {
@@ -24,6 +29,7 @@ impl Initrd {
 
     /// Adds a file, and the folders that it is in.
     pub(crate) fn file(&mut self, name: &str, from: &Path) -> anyhow::Result<()> {
+        let name = name.trim_start_matches('/');
         let content = fs::read(from).with_context(|| format!("Cannot read {}", from.display()))?;
         for (end, _) in name.match_indices('/') {
             let folder = &name[..end];
@@ -34,14 +40,19 @@ impl Initrd {
         self.entry(name, PROGRAM, &content)
     }
 
-    /// Adds a QEMU and all that it loads, below `qemu/`. The program is one of the wrappers of set-up, or a real one.
+    /// Adds a QEMU and all that it loads. The program is one of the wrappers of set-up, or a real one.
     pub(crate) fn qemu(&mut self, program: &Path) -> anyhow::Result<()> {
         let Linked { loader, program, libraries } = Linked::look_at(program)?;
-        self.file("qemu/loader", &loader)?;
-        self.file("qemu/qemu-system-aarch64", &program)?;
+        // The name that is in the program.
+        self.file("lib64/ld-linux-x86-64.so.2", &loader)?;
+        self.file(&format!("{QEMU}/{}", name(&program)?), &program)?;
         for library in libraries {
-            let name = library.file_name().context("a library without a name")?.to_string_lossy().into_owned();
-            self.file(&format!("qemu/lib/{name}"), &library)?;
+            self.file(&format!("{LIBRARIES}/{}", name(&library)?), &library)?;
+        }
+        // The firmware of riscv64.
+        let data = program.parent().and_then(Path::parent).unwrap_or(&program).join("share/qemu").join(FIRMWARE);
+        if data.is_file() {
+            self.file(&format!("{DATA}/{FIRMWARE}"), &data)?;
         }
         Ok(())
     }
@@ -73,6 +84,10 @@ impl Initrd {
     }
 }
 
+fn name(file: &Path) -> anyhow::Result<Cow<'_, str>> {
+    Ok(file.file_name().with_context(|| format!("{} has no name", file.display()))?.to_string_lossy())
+}
+
 /// A program and what it is linked with.
 struct Linked {
     loader: PathBuf,
@@ -85,7 +100,10 @@ impl Linked {
         let unpacked = wrapper.parent().and_then(Path::parent).map(|tools| tools.join("qemu")).unwrap_or_default();
         let folder = unpacked.join("usr/lib/x86_64-linux-gnu");
         let (program, listed) = if folder.is_dir() {
-            let (program, loader) = (unpacked.join("usr/bin/qemu-system-aarch64"), folder.join("ld-linux-x86-64.so.2"));
+            let (program, loader) = (
+                unpacked.join("usr/bin").join(wrapper.file_name().unwrap_or_default()),
+                folder.join("ld-linux-x86-64.so.2"),
+            );
             let mut command = Command::new(loader);
             command.arg("--library-path").arg(&folder).arg("--list").arg(&program);
             (program, command.output()?)

@@ -8,18 +8,18 @@ mod initrd;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use hil::bridge::{CASES, FAILED, MEASURE, PASSED, RESULT, is_chain};
+use hil::bridge::{CASES, FAILED, MEASURE, PASSED, REACTION, RESULT, SCENARIO, board};
 use hil::scene::qemu_folder;
 use initrd::Initrd;
 use libtest_mimic::{Arguments, Failed, Measurement, Trial};
-use vgpio::qemu::board::project;
+use vgpio::qemu::board::{Board, project};
 
 /// Ends a hang. A machine in which all is emulated takes its time, and so does a guest inside it.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -49,9 +49,19 @@ impl Machine {
         for module in ["configfs.ko", "gpio-sim.ko"] {
             initrd.file(module, &self.folder.join(module))?;
         }
-        if is_chain(case) {
-            initrd.file("guest.elf", &project().join("target/images/qemu-virt-aarch64/guest.elf"))?;
-            initrd.qemu(&qemu_folder().join("qemu-system-aarch64"))?;
+        let peer = self.folder.join("peer/bin/vhost-device-gpio");
+        if case == MEASURE && peer.is_file() {
+            initrd.file("peer", &peer)?;
+        }
+        if let Some(board) = board(case) {
+            let board = Board::load(board)?;
+            initrd.file(SCENARIO, &project().join("tests/bridge/real.toml"))?;
+            // Where `vgpio` looks for them.
+            let description = project().join("boards").join(&board.name).join("board.toml");
+            for file in [description, board.image()] {
+                initrd.file(&file.to_string_lossy(), &file)?;
+            }
+            initrd.qemu(&qemu_folder().join(&board.binary))?;
         }
         Ok(initrd)
     }
@@ -61,7 +71,7 @@ impl Machine {
         let folder = tempfile::tempdir()?;
         let initrd = folder.path().join("initrd");
         fs::write(&initrd, self.initrd(case)?.finish()?)?;
-        let memory = if is_chain(case) { "1536M" } else { "512M" };
+        let memory = if board(case).is_some() { "1536M" } else { "512M" };
         let program = self.folder.join("qemu-system-x86_64");
         let child = Command::new(&program)
             .args(["-M", "q35", "-cpu", "max", "-m", memory, "-smp", "2", "-accel", &self.accelerator])
@@ -112,11 +122,11 @@ fn check(case: &str) -> anyhow::Result<Vec<String>> {
     bail!("The machine said:\n{}", console.join("\n"))
 }
 
-/// The median from a line that says how long an edge takes to the driver.
-fn reaction(result: &str) -> Option<Measurement> {
-    let (_, median) = result.split_once("to the driver's interrupt: median ")?;
-    let microseconds: u64 = median.split_once(' ')?.0.parse().ok()?;
-    Some(Measurement { avg: microseconds.checked_mul(1000)?, variance: 0 })
+/// This project's figure from a row of the table.
+fn reaction(row: &str) -> Option<Measurement> {
+    let milliseconds: f64 = row.strip_prefix("| ")?.strip_prefix(REACTION)?.split(' ').nth(2)?.parse().ok()?;
+    let time = Duration::try_from_secs_f64(milliseconds * 1e-3).ok()?;
+    Some(Measurement { avg: time.as_nanos().try_into().ok()?, variance: 0 })
 }
 
 fn main() {
@@ -124,18 +134,17 @@ fn main() {
     let mut trials: Vec<_> = CASES
         .iter()
         .map(|case| {
-            let has_image = Path::new(&project().join("target/images/qemu-virt-aarch64/guest.elf")).is_file();
+            let lacks_image =
+                board(case).is_some_and(|board| !Board::load(board).is_ok_and(|board| board.image().is_file()));
             let trial = Trial::test(format!("bridge::{case}"), move || check(case).map(|_| ()).map_err(failed));
-            trial.with_ignored_flag(is_chain(case) && !has_image)
+            trial.with_ignored_flag(lacks_image)
         })
         .collect();
     let mut arguments = Arguments::from_args();
     let measure = Trial::bench(format!("bridge::{MEASURE}"), move |_| {
         let console = check(MEASURE).map_err(failed)?;
         let results: Vec<_> = console.iter().filter_map(|line| line.strip_prefix(RESULT)).collect();
-        for line in &results {
-            eprintln!("{line}");
-        }
+        eprintln!("{}", results.join("\n"));
         Ok(results.iter().find_map(|line| reaction(line)))
     });
     if arguments.bench {

@@ -16,6 +16,7 @@ use crate::driver::{
 };
 use crate::front_end::Buffer;
 use crate::linux::wait_until;
+use crate::measure::edges;
 use crate::sim::Sim;
 
 const NAMES: &[&str] = &["LED", "BUTTON", "", "RELAY"];
@@ -375,5 +376,73 @@ pub(crate) fn control() {
         let (_, happening) = client.event(None).unwrap().unwrap();
         seen =
             matches!(happening, Happening::Change { line, .. } if line.name == "led" && line.level == Bit(Level::High));
+    }
+}
+
+/// What the kernel keeps of a line's edges until they are read.
+const KEPT: usize = 1024;
+
+/// Edges that come while nobody reads them: those that do not fit the kernel's buffer are told of, once, and the level is right.
+pub(crate) fn overrun() {
+    const PULLS: usize = KEPT + 301;
+    let sim = Sim::new("a", 8, NAMES);
+    let device = Device::start(&["--chip", "a:0-3"]);
+    let mut front_end = device.connect(INTERRUPTS);
+    let [requests, events] = &mut front_end.queues;
+    // The kernel's numbers of the edges go on when the line was something else in between, and nothing is lost.
+    for _ in 0..2 {
+        listen(requests, 1, BOTH);
+        unmask(events, 1);
+        sim.pull(1, true);
+        assert!(interrupt(events));
+        sim.pull(1, false);
+        assert_eq!(interrupt_type(requests, 1, NONE), OK);
+        output(requests, 1, 0);
+    }
+    listen(requests, 1, BOTH);
+    unmask(events, 1);
+    device.signal(Signal::STOP);
+    pull_slowly(&sim, 1, PULLS);
+    device.signal(Signal::CONT);
+    assert!(interrupt(events));
+    assert_eq!(get(requests, 1), [0, 1]);
+    device.expect_log(" edges are lost: they came faster than they could be read");
+    sim.pull(1, false);
+    assert_eq!(get(requests, 1), [0, 0]);
+    let folder = device.folder().to_owned();
+    let log = device.log();
+    assert!(device.terminate().success());
+    assert_eq!(log.matches("are lost").count(), 1, "{log}");
+    let (count, _) = log.split_once("BUTTON (a:1): ").unwrap().1.split_once(" edges are lost").unwrap();
+    let lost: usize = count.parse().unwrap();
+    // The kernel sees some of them as one where its own thread is late.
+    assert!((1..=PULLS - KEPT).contains(&lost), "{lost} lost");
+    let recorded = edges(&std::fs::read_to_string(folder.join("wave.vcd")).unwrap(), "BUTTON");
+    assert!((KEPT..KEPT + 32).contains(&recorded), "{recorded} recorded");
+}
+
+/// Edges that nobody has read when the device has to end are recorded.
+pub(crate) fn end() {
+    const PULLS: usize = 301;
+    let sim = Sim::new("a", 8, NAMES);
+    let device = Device::start(&["--chip", "a:0-3"]);
+    let mut front_end = device.connect(INTERRUPTS);
+    listen(&mut front_end.queues[0], 1, BOTH);
+    device.signal(Signal::STOP);
+    pull_slowly(&sim, 1, PULLS);
+    device.signal(Signal::TERM);
+    device.signal(Signal::CONT);
+    let folder = device.folder().to_owned();
+    assert!(device.terminate().success());
+    let recorded = edges(&std::fs::read_to_string(folder.join("wave.vcd")).unwrap(), "BUTTON");
+    // The kernel sees some of them as one where its own thread is late.
+    assert!((PULLS * 9 / 10..=PULLS).contains(&recorded), "{recorded} recorded");
+}
+
+/// Changes a line that is low so often, and so that the kernel sees each change.
+fn pull_slowly(sim: &Sim, line: u32, pulls: usize) {
+    for pull in 0..pulls {
+        sim.pull(line, pull % 2 == 0);
+        std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,35 +1,47 @@
 //! The whole chain: a simulated chip of this kernel, `vgpio`, QEMU, and the project's image as its guest.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
+
+use hil::bridge::{LIBRARIES, QEMU};
+use vgpio::qemu::board::Board;
+use virtio_gpio::Protocol;
 
 use crate::device::Device;
 use crate::linux::wait_until;
 use crate::sim::Sim;
 
-pub(crate) fn ratified() {
-    chain("ratified", "vhost-user-gpio-device,chardev=gpio");
-}
-
-pub(crate) fn draft() {
-    let shown = "vhost-user-test-device,chardev=gpio,virtio-id=30,num_vqs=2,vq_size=64,config_size=256";
-    chain("draft", shown);
-}
-
 /// The guest blinks a line and logs the edges of another.
-fn chain(protocol: &str, shown: &str) {
+pub(crate) fn chain(protocol: Protocol, board: &Board) {
+    let (protocol, shown) = match protocol {
+        Protocol::Ratified => ("ratified", "vhost-user-gpio-device,chardev=gpio"),
+        Protocol::Draft => {
+            ("draft", "vhost-user-test-device,chardev=gpio,virtio-id=30,num_vqs=2,vq_size=64,config_size=256")
+        }
+    };
     let sim = Sim::new("a", 8, &["LED", "BUTTON"]);
     let device = Device::start(&["--protocol", protocol, "--chip", "a:0=led0,1=button0"]);
-    let mut guest = Command::new("/qemu/loader")
-        .args(["--library-path", "/qemu/lib", "/qemu/qemu-system-aarch64"])
-        .args(["-M", "virt,memory-backend=mem", "-cpu", "cortex-a57", "-m", "128M", "-accel", "tcg"])
+    let mut guest = Command::new(Path::new(QEMU).join(&board.binary))
+        .env("LD_LIBRARY_PATH", LIBRARIES)
+        .args([
+            "-M",
+            &format!("{},memory-backend=mem", board.machine),
+            "-cpu",
+            &board.cpu,
+            "-m",
+            "128M",
+            "-accel",
+            "tcg",
+        ])
         .args(["-object", "memory-backend-memfd,id=mem,size=128M,share=on"])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-monitor", "none"])
         .args(["-global", "virtio-mmio.force-legacy=false"])
         .arg("-chardev")
         .arg(format!("socket,id=gpio,path={}", device.socket().display()))
-        .args(["-device", shown, "-kernel", "/guest.elf"])
+        .args(["-device", shown, "-kernel"])
+        .arg(board.image())
         .args(["-append", "blink=led0 watch=button0 period=500ms timeout=30s"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

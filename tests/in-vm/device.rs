@@ -13,6 +13,8 @@ use crate::front_end::{FrontEnd, MODERN};
 use crate::linux::wait_until;
 
 const PROGRAM: &str = "/vgpio";
+/// Another project's device, where the machine has it.
+const PEER: &str = "/peer";
 /// Who may not do anything.
 const NOBODY: u32 = 65534;
 
@@ -20,6 +22,7 @@ const NOBODY: u32 = 65534;
 pub(crate) struct Device {
     process: Child,
     folder: PathBuf,
+    socket: PathBuf,
 }
 
 impl Device {
@@ -34,24 +37,52 @@ impl Device {
     }
 
     fn listening(self) -> Self {
-        wait_until("the device listens", || self.socket().exists() && self.folder.join("c").exists());
+        wait_until("the device listens", || self.socket.exists() && self.folder.join("c").exists());
         self
     }
 
     fn launch(arguments: &[&str], as_nobody: bool) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let folder = PathBuf::from(format!("/tmp/{}", COUNT.fetch_add(1, Ordering::Relaxed)));
-        fs::create_dir(&folder).unwrap();
-        let log = File::create(folder.join("log")).unwrap();
+        let folder = Self::folder_of_its_own();
+        let socket = folder.join("s");
         let mut command = Command::new(PROGRAM);
-        command.arg("device").arg("--persistent").arg("--socket-path").arg(folder.join("s"));
+        command.arg("device").arg("--persistent").arg("--socket-path").arg(&socket);
         command.arg("--control").arg(folder.join("c")).arg("--vcd").arg(folder.join("wave.vcd"));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command.args(arguments);
         if as_nobody {
             std::os::unix::fs::chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
             command.uid(NOBODY).gid(NOBODY);
         }
-        Self { process: command.spawn().unwrap(), folder }
+        Self::spawn(command, folder, socket)
+    }
+
+    /// Another project's device with all lines of the chip of that number.
+    pub(crate) fn peer(chip: &str) -> Self {
+        let folder = Self::folder_of_its_own();
+        let mut command = Command::new(PEER);
+        command.args(["--socket-count", "1", "--device-list", chip, "--socket-path"]).arg(folder.join("s"));
+        // It numbers its sockets.
+        let socket = folder.join("s0");
+        let device = Self::spawn(command, folder, socket);
+        wait_until("the peer listens", || device.socket.exists());
+        device
+    }
+
+    /// Whether there is another project's device.
+    pub(crate) fn has_peer() -> bool {
+        Path::new(PEER).exists()
+    }
+
+    fn folder_of_its_own() -> PathBuf {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let folder = PathBuf::from(format!("/tmp/{}", COUNT.fetch_add(1, Ordering::Relaxed)));
+        fs::create_dir(&folder).unwrap();
+        folder
+    }
+
+    fn spawn(mut command: Command, folder: PathBuf, socket: PathBuf) -> Self {
+        let log = File::create(folder.join("log")).unwrap();
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        Self { process, folder, socket }
     }
 
     /// Starts it in vain; gives the exit status, and what it said.
@@ -61,8 +92,8 @@ impl Device {
         (status.code(), device.log())
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.join("s")
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -70,7 +101,7 @@ impl Device {
     }
 
     pub(crate) fn connect(&self, features: u64) -> FrontEnd {
-        FrontEnd::connect(&self.socket(), MODERN | features)
+        FrontEnd::connect(&self.socket, MODERN | features)
     }
 
     pub(crate) fn control(&self) -> Client {

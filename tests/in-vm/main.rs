@@ -5,6 +5,7 @@
 
 mod cases;
 mod chain;
+mod compare;
 mod device;
 #[path = "../../crates/vgpio/tests/host/driver.rs"]
 #[allow(dead_code, reason = "shared with tests that use all of it")]
@@ -14,11 +15,23 @@ mod driver;
 mod front_end;
 mod linux;
 mod measure;
+mod scenario;
 mod sim;
 
 use std::panic;
 
 use hil::bridge::{CASES, FAILED, PASSED};
+use vgpio::qemu::board::Board;
+use virtio_gpio::Protocol;
+
+fn case() -> String {
+    std::env::args().nth(1).unwrap()
+}
+
+/// The board of the guest inside the machine.
+fn guest() -> Board {
+    Board::load(hil::bridge::board(&case()).unwrap()).unwrap()
+}
 
 fn main() {
     panic::set_hook(Box::new(|info| {
@@ -28,7 +41,7 @@ fn main() {
         linux::power_off();
     }));
     linux::prepare();
-    let name = std::env::args().nth(1).unwrap();
+    let name = case();
     let case = match name.as_str() {
         "ratified" => cases::ratified,
         "pads" => cases::pads,
@@ -39,8 +52,11 @@ fn main() {
         "left" => cases::left,
         "threads" => cases::threads,
         "control" => cases::control,
-        "chain_ratified" => chain::ratified,
-        "chain_draft" => chain::draft,
+        "overrun" => cases::overrun,
+        "end" => cases::end,
+        "chain_ratified_aarch64" | "chain_ratified_riscv64" => || chain::chain(Protocol::Ratified, &guest()),
+        "chain_draft_aarch64" | "chain_draft_riscv64" => || chain::chain(Protocol::Draft, &guest()),
+        "scenario_aarch64" | "scenario_riscv64" => || scenario::scenario(&guest()),
         "measure" => measure::measure,
         other => panic!("there is no case {other}; there are {CASES:?}"),
     };

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use hil::bridge::RESULT;
 use vgpio::bridge::host::Mode;
 
+use crate::compare::compare;
 use crate::device::Device;
-use crate::driver::{BOTH, INTERRUPTS, OK, interrupt, listen, output, set, unmask};
-use crate::front_end::FrontEnd;
+use crate::driver::{BOTH, INTERRUPTS, listen};
 use crate::sim::Sim;
 
 const ROUNDS: u16 = 2000;
@@ -21,41 +21,11 @@ pub(crate) fn measure() {
     for round in 0..ROUNDS {
         let begin = Instant::now();
         sim.pull(2, round % 2 == 0);
-        times.push(begin.elapsed());
+        times.push(milliseconds(begin.elapsed()));
     }
-    report("nobody", "to change a line that nobody has", &mut times);
-
-    let device = Device::start(&["--chip", "a:0=out,1=in"]);
-    round_trips("vgpio", &sim, &mut device.connect(INTERRUPTS));
-    drop(device);
+    println!("{RESULT}To pull a line that nobody has takes {:.3} ms (median)", at(&mut times, 50));
+    compare(&sim);
     bursts(&sim);
-}
-
-/// How long a driver waits for what it wants of a device whose line 0 is an output, and 1 an input.
-fn round_trips(who: &str, sim: &Sim, front_end: &mut FrontEnd) {
-    let [requests, events] = &mut front_end.queues;
-    output(requests, 0, 0);
-    listen(requests, 1, BOTH);
-    let mut times = Vec::with_capacity(ROUNDS.into());
-    let begin = Instant::now();
-    for round in 0..ROUNDS {
-        unmask(events, 1);
-        let begin = Instant::now();
-        sim.pull(1, round % 2 == 0);
-        assert!(interrupt(events));
-        times.push(begin.elapsed());
-    }
-    let rate = f64::from(ROUNDS) / begin.elapsed().as_secs_f64();
-    report(who, "from the change of a line to the driver's interrupt", &mut times);
-    println!("{RESULT}{who}: {rate:.0} edges/s, each heard before the next");
-
-    let mut times = Vec::with_capacity(ROUNDS.into());
-    for round in 0..ROUNDS {
-        let begin = Instant::now();
-        assert_eq!(set(requests, 0, u8::from(round % 2 == 0)), OK);
-        times.push(begin.elapsed());
-    }
-    report(who, "from a request to its answer, with the line set", &mut times);
 }
 
 /// What is recorded of edges that nobody waits for.
@@ -111,14 +81,18 @@ fn alone(sim: &Sim) -> (f64, usize) {
     (rate, counter.join().unwrap())
 }
 
-fn report(who: &str, what: &str, times: &mut [Duration]) {
-    times.sort_unstable();
-    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_micros();
-    println!("{RESULT}{who}: {what}: median {} us, 99 % {} us", at(50), at(99));
+/// The figure that so many in a hundred do not exceed.
+pub(crate) fn at(figures: &mut [f64], percent: usize) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[(figures.len() - 1) * percent / 100]
+}
+
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// How often a line of a waveform went to a level.
-fn edges(vcd: &str, name: &str) -> usize {
+pub(crate) fn edges(vcd: &str, name: &str) -> usize {
     let declaration = vcd.lines().find(|line| line.starts_with("$var") && line.split_whitespace().nth(4) == Some(name));
     let code = declaration.unwrap().split_whitespace().nth(3).unwrap();
     let changes = vcd.lines().filter(|line| line.strip_prefix(['0', '1']) == Some(code));

@@ -51,6 +51,12 @@ impl Sim {
         Path::new("/dev").join(self.lines.file_name().unwrap())
     }
 
+    /// The number of its character device.
+    pub(crate) fn number(&self) -> String {
+        let name = self.file().file_name().unwrap().to_string_lossy().into_owned();
+        name.trim_start_matches("gpiochip").to_owned()
+    }
+
     /// The level of a line, whoever drives it.
     pub(crate) fn value(&self, line: u32) -> u8 {
         fs::read_to_string(self.lines.join(format!("sim_gpio{line}/value"))).unwrap().trim().parse().unwrap()
