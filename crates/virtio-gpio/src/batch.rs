@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::chip::requests::Ticket;
-use crate::chip::{Lines, Submitted};
+use crate::chip::{Lines, Steps, Submitted};
 use crate::clock::Instant;
 use crate::dialect::{Operation, Value};
 use crate::error::Error;
@@ -48,35 +48,48 @@ impl<'p, T> Request<'p, T> {
         }
     }
 
-    /// Makes it available to the device. [`Error::Busy`] leaves it as it is.
-    fn send(&mut self, now: Instant) -> Result<(), Error> {
-        self.state = match self.pin.chip.enqueue(self.pin.slot, self.operation, now) {
+    /// Makes it available to the device. `false` if there is no room, which leaves it as it is.
+    fn send(&mut self, chip: &mut dyn Steps, now: Instant) -> bool {
+        if !matches!(self.state, State::Unsent) {
+            return true;
+        }
+        self.state = match chip.enqueue(self.pin.slot, self.operation, now) {
             Ok(Submitted::Ticket(ticket)) => State::Sent(ticket),
             Ok(Submitted::Done(result)) => State::Ended(result),
-            Err(Error::Busy) => return Err(Error::Busy),
+            Err(Error::Busy) => return false,
             Err(error) => State::Ended(Err(error)),
         };
-        Ok(())
+        true
     }
 
     /// Takes the answer if there is one. Returns whether it has come just now.
-    fn collect(&mut self) -> bool {
+    fn collect(&mut self, chip: &mut dyn Steps) -> bool {
         let State::Sent(ticket) = self.state else { return false };
-        let Some(result) = self.pin.chip.take(ticket) else { return false };
+        let Some(result) = chip.take(ticket) else { return false };
         self.state = State::Ended(result);
         true
     }
 
     fn wait(&mut self) {
-        if !self.collect()
-            && let State::Sent(ticket) = self.state
-        {
+        if let State::Sent(ticket) = self.state {
             self.state = State::Ended(self.pin.chip.wait(Submitted::Ticket(ticket)));
         }
     }
 
+    fn is_unsent(&self) -> bool {
+        matches!(self.state, State::Unsent)
+    }
+
+    fn is_sent(&self) -> bool {
+        matches!(self.state, State::Sent(_))
+    }
+
     fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended(_))
+    }
+
+    fn has_same_chip(&self, other: &Self) -> bool {
+        core::ptr::addr_eq(self.pin.chip, other.pin.chip)
     }
 }
 
@@ -119,8 +132,7 @@ pub fn run_all<T>(requests: &mut [Request<'_, T>]) -> Result<(), SomeFailed> {
     // Before `open` all have ended, and from `next` on none was sent.
     let (mut open, mut next) = (0usize, 0usize);
     while let Some((chip, progress)) = send(requests, &mut next) {
-        let under_way = requests.iter_mut().take(next).skip(open);
-        if under_way.map(Request::collect).filter(|&collected| collected).count() == 0
+        if collect(requests.get_mut(open..next).unwrap_or_default()) == 0
             && !chip.wait_for_room(progress, chip.deadline())
             && let Some(request) = requests.get_mut(next)
         {
@@ -128,7 +140,12 @@ pub fn run_all<T>(requests: &mut [Request<'_, T>]) -> Result<(), SomeFailed> {
         }
         open = open.saturating_add(requests.iter().skip(open).take_while(|request| request.has_ended()).count());
     }
-    requests.iter_mut().for_each(Request::wait);
+    for requests in requests.chunk_by_mut(Request::has_same_chip) {
+        // Whoever waits for the last one finds the answers to most others there.
+        requests.iter_mut().rfind(|request| request.is_sent()).into_iter().for_each(Request::wait);
+        collect(requests);
+        requests.iter_mut().for_each(Request::wait);
+    }
     let failed =
         |request: &Request<'_, T>| if let State::Ended(Err(error)) = request.state { Some(error) } else { None };
     let mut failures = (0..).zip(requests.iter()).filter_map(|(place, request)| Some((place, failed(request)?)));
@@ -136,52 +153,58 @@ pub fn run_all<T>(requests: &mut [Request<'_, T>]) -> Result<(), SomeFailed> {
     Err(SomeFailed { count: failures.count().saturating_add(1), first, error })
 }
 
+/// Requests that are sent, or whose answers are taken, with interrupts masked once.
+const AT_ONCE: usize = 8;
+
+/// Takes the answers that have come. Returns how many.
+fn collect<T>(requests: &mut [Request<'_, T>]) -> usize {
+    let mut collected = 0usize;
+    for requests in requests.chunk_by_mut(Request::has_same_chip).flat_map(|same| same.chunks_mut(AT_ONCE)) {
+        if let Some(chip) = requests.iter().find(|request| request.is_sent()).map(|request| request.pin.chip) {
+            // From inside one of the driver's own calls nothing can be taken.
+            let _ = chip.hold(&mut |chip| {
+                collected = collected.saturating_add(
+                    requests.iter_mut().filter_map(|request| request.collect(chip).then_some(())).count(),
+                );
+            });
+        }
+    }
+    collected
+}
+
 /// Sends what there is room for, from `next` on, with one notification to each chip. Returns the chip that has no room
 /// for what is next, with its progress.
 fn send<'p, T>(requests: &mut [Request<'p, T>], next: &mut usize) -> Option<(&'p dyn Lines, u32)> {
-    let mut last: Option<Announced<'p>> = None;
-    let mut full = None;
-    for request in requests.iter_mut().skip(*next).filter(|request| !request.has_ended()) {
-        let chip = request.pin.chip;
-        let announced = match last.take() {
-            Some(announced) if core::ptr::addr_eq(announced.chip, chip) => announced,
-            other => {
-                other.into_iter().for_each(Announced::end);
-                Announced { chip, now: chip.announce(), sent: false }
-            }
-        };
-        let announced = last.insert(announced);
-        if request.send(announced.now).is_err() {
-            // Once more, so that nothing is missed that makes room from here on.
-            let progress = chip.progress();
-            if request.send(announced.now).is_err() {
-                full = Some((chip, progress));
-                break;
-            }
-        }
-        announced.sent |= matches!(request.state, State::Sent(_));
-    }
-    last.into_iter().for_each(Announced::end);
-    let unsent = requests.iter().skip(*next).position(|request| matches!(request.state, State::Unsent));
+    let rest = requests.get_mut(*next..).unwrap_or_default();
+    let full = rest.chunk_by_mut(Request::has_same_chip).find_map(send_to_one);
+    let unsent = requests.iter().skip(*next).position(Request::is_unsent);
     *next = unsent.map_or(requests.len(), |unsent| next.saturating_add(unsent));
     full
 }
 
-/// A chip that expects a caller who waits.
-struct Announced<'p> {
-    chip: &'p dyn Lines,
-    now: Instant,
-    /// There is something to be waited for.
-    sent: bool,
-}
-
-impl Announced<'_> {
-    fn end(self) {
-        if self.sent {
-            self.chip.notify();
-        } else {
-            // Nobody waits, who would ask for interrupts again.
-            self.chip.poll();
+/// As [`send`], for requests of one chip.
+fn send_to_one<'p, T>(requests: &mut [Request<'p, T>]) -> Option<(&'p dyn Lines, u32)> {
+    let chip = requests.iter().find(|request| request.is_unsent())?.pin.chip;
+    let now = chip.announce();
+    let mut full = None;
+    for requests in requests.chunks_mut(AT_ONCE) {
+        let held = chip.hold(&mut |chip| {
+            // In one go, so that nothing is missed that makes room from here on.
+            let has_room = requests.iter_mut().all(|request| request.send(chip, now));
+            full = (!has_room).then(|| chip.progress());
+        });
+        if held.is_err() {
+            full = Some(chip.progress());
+        }
+        if full.is_some() {
+            break;
         }
     }
+    if requests.iter().any(Request::is_sent) {
+        chip.notify();
+    } else {
+        // Nobody waits, who would ask for interrupts again.
+        chip.poll();
+    }
+    Some((chip, full?))
 }

@@ -2,6 +2,7 @@
 
 use ::core::fmt;
 
+use super::core::Core;
 use super::lines::{Rearm, Use};
 use super::requests::Ticket;
 #[cfg(feature = "async")]
@@ -17,6 +18,8 @@ use crate::platform::Platform;
 pub(crate) trait Lines: Sync + fmt::Debug {
     fn run(&self, line_slot: u16, operation: Operation) -> Result<Value, Error>;
     fn submit(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error>;
+    /// Takes a few steps with interrupts masked once.
+    fn hold(&self, steps: &mut dyn FnMut(&mut dyn Steps)) -> Result<(), Error>;
     /// Makes a request available without notifying the device.
     fn enqueue(&self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error>;
     fn now(&self) -> Instant;
@@ -33,7 +36,8 @@ pub(crate) trait Lines: Sync + fmt::Debug {
     fn deadline(&self) -> Instant;
     /// Changes with whatever may have made room for a request.
     fn progress(&self) -> u32;
-    /// Waits until `progress` is no longer current. `false` if it still is at the deadline.
+    /// Waits until `progress` is no longer current, and for room for a good part of a batch where that comes soon. `false` if
+    /// there was no progress by the deadline.
     fn wait_for_room(&self, progress: u32, deadline: Instant) -> bool;
     fn abandon(&self, ticket: Ticket);
     fn watch(&self, line_slot: u16, kind: InterruptType) -> Result<(), Error>;
@@ -44,6 +48,30 @@ pub(crate) trait Lines: Sync + fmt::Debug {
     /// The same chip for tasks that wait for it.
     #[cfg(feature = "async")]
     fn tasks(&self) -> &dyn Tasks;
+}
+
+/// What can be done several times while interrupts are masked.
+pub(crate) trait Steps {
+    /// As [`Lines::enqueue`].
+    fn enqueue(&mut self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error>;
+    /// As [`Lines::take`].
+    fn take(&mut self, ticket: Ticket) -> Option<Result<Value, Error>>;
+    /// As [`Lines::progress`].
+    fn progress(&self) -> u32;
+}
+
+impl<P: Platform> Steps for Core<'_, P> {
+    fn enqueue(&mut self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error> {
+        self.submit(line_slot, operation, now)
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Result<Value, Error>> {
+        self.requests.take(ticket)
+    }
+
+    fn progress(&self) -> u32 {
+        self.requests.progress()
+    }
 }
 
 impl<P: Platform> Lines for Chip<'_, P> {
@@ -60,6 +88,10 @@ impl<P: Platform> Lines for Chip<'_, P> {
         })?
     }
 
+    fn hold(&self, steps: &mut dyn FnMut(&mut dyn Steps)) -> Result<(), Error> {
+        self.try_with(|core| steps(core))
+    }
+
     fn enqueue(&self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error> {
         self.try_with(|core| core.submit(line_slot, operation, now))?
     }
@@ -73,9 +105,8 @@ impl<P: Platform> Lines for Chip<'_, P> {
     }
 
     fn announce(&self) -> Instant {
-        let now = self.clock.now();
-        self.with(|core| core.announce(now));
-        now
+        self.with(Core::announce);
+        self.clock.now()
     }
 
     fn poll(&self) {
@@ -95,7 +126,7 @@ impl<P: Platform> Lines for Chip<'_, P> {
             if self.clock.now() >= deadline {
                 return false;
             }
-            self.wait_for_progress(progress, deadline);
+            self.wait_for_progress(progress, deadline, |requests| requests.is_half_through());
         }
         true
     }

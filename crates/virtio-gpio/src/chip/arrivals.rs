@@ -75,24 +75,25 @@ impl<P: Platform> Core<'_, P> {
         self.health.has_live_device() && self.dialect.has_news(bus!(self))
     }
 
-    /// Somebody is going to wait for what is sent next, or for room: until when he is to begin with looking, if at all.
-    /// Interrupts for answers are off then, until the next [`poll`](Self::poll) or interrupt.
-    pub(super) fn announce(&mut self, now: Instant) -> Option<Instant> {
+    /// Somebody is going to wait for what is sent next, or for room: for how long he is to look, as long as nothing comes, if
+    /// at all. Interrupts for answers are off then, until the next [`poll`](Self::poll) or interrupt.
+    pub(super) fn announce(&mut self) -> Option<Duration> {
         let look = self.health.is_running().then(|| self.patience.look_unlearnt()).flatten();
-        self.switch_interrupts_off(look, now)
+        self.switch_interrupts_off(look)
     }
 
     /// As [`announce`](Self::announce), for a caller who tells [`super::patience`] how long it took.
-    pub(super) fn begin_look(&mut self, now: Instant) -> Option<Instant> {
+    pub(super) fn begin_look(&mut self) -> Option<Duration> {
         let look = self.health.is_running().then(|| self.patience.look_for()).flatten();
-        self.switch_interrupts_off(look, now)
+        self.switch_interrupts_off(look)
     }
 
-    fn switch_interrupts_off(&mut self, look: Option<Duration>, now: Instant) -> Option<Instant> {
-        let until = now.after(look?);
-        self.interrupts_off = true;
-        self.dialect.suppress_interrupts(bus!(self));
-        Some(until)
+    fn switch_interrupts_off(&mut self, look: Option<Duration>) -> Option<Duration> {
+        if look.is_some() {
+            self.interrupts_off = true;
+            self.dialect.suppress_interrupts(bus!(self));
+        }
+        look
     }
 
     /// Takes what came and sends what follows from it, and leaves interrupts as they are.

@@ -42,7 +42,7 @@ use core::Core;
 use events::{Event, Notice, Resources, Statistics};
 use requests::Ticket;
 
-pub(crate) use access::Lines;
+pub(crate) use access::{Lines, Steps};
 pub use setup::{Options, Parts, Sizes, Storage};
 
 /// A request of an application's: answered already, or under way.
@@ -210,7 +210,9 @@ impl<'a, P: Platform> Chip<'a, P> {
         let slot = loop {
             let (taken, progress) = self.try_with(|core| (core.take_line(line), core.requests.progress()))?;
             match taken {
-                Err(Error::Busy) if self.clock.now() < deadline => self.wait_for_progress(progress, deadline),
+                Err(Error::Busy) if self.clock.now() < deadline => {
+                    self.wait_for_progress(progress, deadline, |_| true);
+                }
                 taken => break taken?,
             }
         };

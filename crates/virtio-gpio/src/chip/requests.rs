@@ -58,8 +58,8 @@ pub struct RequestSlot {
     renotify: Option<Instant>,
     deadline: Instant,
     sent: Instant,
-    /// Of a free slot: the next free one.
-    next_free: Option<u16>,
+    /// Of a free slot: the next free one. Of one that waits for room: the one behind it.
+    next: Option<u16>,
 }
 
 impl RequestSlot {
@@ -79,7 +79,7 @@ impl RequestSlot {
         renotify: None,
         deadline: Instant::from_nanos(0),
         sent: Instant::from_nanos(0),
-        next_free: None,
+        next: None,
     };
 
     /// When something becomes due, if the request is under way.
@@ -132,7 +132,9 @@ pub(crate) struct RequestTable<'a> {
     first_free: Option<u16>,
     free: u16,
     order: u32,
-    queued: u16,
+    /// Those that wait for room, the oldest first.
+    first_queued: Option<u16>,
+    last_queued: Option<u16>,
     unanswered: u16,
     /// Nothing is due before; it may be that nothing is due then either, where a request has ended since. `None` where
     /// nothing is under way.
@@ -148,7 +150,7 @@ impl<'a> RequestTable<'a> {
         let mut first_free = None;
         let mut free = 0u16;
         for slot in slots.iter_mut() {
-            *slot = RequestSlot { next_free: first_free.replace(free), ..RequestSlot::EMPTY };
+            *slot = RequestSlot { next: first_free.replace(free), ..RequestSlot::EMPTY };
             free = free.saturating_add(1);
         }
         Self {
@@ -156,7 +158,8 @@ impl<'a> RequestTable<'a> {
             first_free,
             free,
             order: 0,
-            queued: 0,
+            first_queued: None,
+            last_queued: None,
             unanswered: 0,
             not_due_before: None,
             under_way: 0,
@@ -180,7 +183,7 @@ impl<'a> RequestTable<'a> {
         }
         let number = self.first_free?;
         let slot = self.slots.get_mut(usize::from(number))?;
-        self.first_free = slot.next_free;
+        self.first_free = slot.next;
         self.free = self.free.saturating_sub(1);
         self.order = self.order.wrapping_add(1);
         *slot = RequestSlot {
@@ -198,12 +201,55 @@ impl<'a> RequestTable<'a> {
             renotify: Some(times.renotify),
             deadline: times.deadline,
             sent: times.now,
-            next_free: None,
+            next: None,
         };
+        let ticket = Ticket { slot: number, generation: slot.generation };
         self.not_due_before = Some(self.not_due_before.map_or(times.renotify, |before| before.min(times.renotify)));
         self.under_way = self.under_way.saturating_add(1);
-        self.queued = self.queued.saturating_add(1);
-        Some(Ticket { slot: number, generation: slot.generation })
+        self.put_behind(self.last_queued, number);
+        Some(ticket)
+    }
+
+    /// Lets a request wait for room, behind that one; before all others where there is none.
+    fn put_behind(&mut self, before: Option<u16>, number: u16) {
+        let link = match before.and_then(|before| self.slots.get_mut(usize::from(before))) {
+            Some(before) => &mut before.next,
+            None => &mut self.first_queued,
+        };
+        let behind = link.replace(number);
+        if behind.is_none() {
+            self.last_queued = Some(number);
+        }
+        if let Some(slot) = self.slots.get_mut(usize::from(number)) {
+            slot.next = behind;
+        }
+    }
+
+    /// The last of those that wait for room for which that holds, from the first on.
+    fn last_queued_while(&self, holds: impl Fn(u16, &RequestSlot) -> bool) -> Option<u16> {
+        let (mut last, mut next) = (None, self.first_queued);
+        while let Some(number) = next
+            && let Some(slot) = self.get(number)
+            && holds(number, slot)
+        {
+            last = next;
+            next = slot.next;
+        }
+        last
+    }
+
+    /// A request does not wait for room any more.
+    fn take_out(&mut self, number: u16) {
+        let before =
+            if self.first_queued == Some(number) { None } else { self.last_queued_while(|other, _| other != number) };
+        let behind = self.slots.get_mut(usize::from(number)).and_then(|slot| slot.next.take());
+        match before.and_then(|before| self.slots.get_mut(usize::from(before))) {
+            Some(before) => before.next = behind,
+            None => self.first_queued = behind,
+        }
+        if behind.is_none() {
+            self.last_queued = before;
+        }
     }
 
     /// Whether [`begin`](Self::begin) would find a slot for a caller.
@@ -218,17 +264,13 @@ impl<'a> RequestTable<'a> {
 
     /// The request that has waited longest for room.
     pub(crate) fn next_queued(&self) -> Option<u16> {
-        if self.queued == 0 {
-            return None;
-        }
-        let oldest = self.numbered().filter(|(_, slot)| slot.phase == Phase::Queued).min_by_key(|(_, slot)| slot.order);
-        oldest.map(|(number, _)| number)
+        self.first_queued
     }
 
-    /// The message of a request is with the device.
+    /// The message of a request that waited for room is with the device.
     pub(crate) fn mark_sent(&mut self, slot: u16) {
+        self.take_out(slot);
         if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
-            self.queued = self.queued.saturating_sub(1);
             self.unanswered = self.unanswered.saturating_add(1);
             slot.phase = Phase::Sent;
             slot.device_owns = true;
@@ -270,25 +312,27 @@ impl<'a> RequestTable<'a> {
         Some((copy, awaited))
     }
 
-    /// The answer leaves a further message to be sent, in the same slot.
-    pub(crate) fn continue_with_step(&mut self, slot: u16, step: u8) {
-        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
-            slot.step = step;
-            slot.phase = Phase::Queued;
-            self.queued = self.queued.saturating_add(1);
-        }
+    /// The answer leaves a further message to be sent, in the same slot, before what was asked for later.
+    pub(crate) fn continue_with_step(&mut self, number: u16, step: u8) {
+        let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
+        slot.step = step;
+        slot.phase = Phase::Queued;
+        let order = slot.order;
+        // Orders wrap around.
+        let earlier = |other: &RequestSlot| order.wrapping_sub(other.order) < u32::MAX / 2;
+        self.put_behind(self.last_queued_while(|_, other| earlier(other)), number);
     }
 
     /// Ends a request: the result waits for the ticket's holder, or the slot is over.
     pub(crate) fn finish(&mut self, slot: u16, result: Result<Value, Error>) {
         self.progress = self.progress.wrapping_add(1);
+        if self.get(slot).is_some_and(|record| record.phase == Phase::Queued) {
+            self.take_out(slot);
+        }
         if let Some(record) = self.slots.get_mut(usize::from(slot)) {
             let before = core::mem::replace(&mut record.phase, Phase::Done(result));
             if record.owner != Owner::Caller {
                 record.owner = Owner::Nobody;
-            }
-            if before == Phase::Queued {
-                self.queued = self.queued.saturating_sub(1);
             }
             if matches!(before, Phase::Queued | Phase::Sent) {
                 self.under_way = self.under_way.saturating_sub(1);
@@ -305,7 +349,7 @@ impl<'a> RequestTable<'a> {
         let done = matches!(slot.phase, Phase::Done(_));
         if done && slot.owner == Owner::Nobody && !slot.device_owns && !slot.unanswered {
             slot.phase = Phase::Free;
-            slot.next_free = self.first_free.replace(number);
+            slot.next = self.first_free.replace(number);
             self.free = self.free.saturating_add(1);
         }
     }
@@ -326,7 +370,7 @@ impl<'a> RequestTable<'a> {
 
     /// The request of a ticket, while it is under way.
     #[cfg(feature = "async")]
-    pub(crate) fn under_way(&self, ticket: Ticket) -> Option<RequestSlot> {
+    pub(crate) fn find_under_way(&self, ticket: Ticket) -> Option<RequestSlot> {
         let under_way = |slot: &&RequestSlot| matches!(slot.phase, Phase::Queued | Phase::Sent);
         self.get(ticket.slot).filter(|slot| slot.generation == ticket.generation).filter(under_way).copied()
     }
@@ -364,6 +408,16 @@ impl<'a> RequestTable<'a> {
         }
         self.not_due_before = self.slots.iter().filter_map(RequestSlot::next_due).min();
         None
+    }
+
+    /// Requests that are queued or sent.
+    pub(crate) fn under_way(&self) -> u16 {
+        self.under_way
+    }
+
+    /// Whether at most half of the slots are under way.
+    pub(crate) fn is_half_through(&self) -> bool {
+        usize::from(self.under_way) <= self.slots.len() / 2
     }
 
     /// When [`due`](Self::due) may next have something; never later than that.

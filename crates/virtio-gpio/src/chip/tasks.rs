@@ -191,7 +191,7 @@ impl<P: Platform> Tasks for Chip<'_, P> {
     fn abandon(&self, ticket: Ticket) {
         let now = self.clock.now();
         self.with(|core| {
-            let request = core.requests.under_way(ticket);
+            let request = core.requests.find_under_way(ticket);
             core.requests.abandon(ticket);
             let Some(request) = request else { return };
             if let Some(record) = core.record_of(&request) {

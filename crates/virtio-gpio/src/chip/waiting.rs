@@ -1,7 +1,10 @@
 //! Waiting for answers, around the state machine: looking for them by itself for a while, then sleeping until the
 //! interrupt.
 
+use ::core::time::Duration;
+
 use super::core::Core;
+use super::requests::{RequestTable, Ticket};
 use super::{Chip, Submitted};
 use crate::clock::{Clock, Instant};
 use crate::dialect::{Operation, Value};
@@ -16,13 +19,13 @@ impl<P: Platform> Chip<'_, P> {
             let now = self.clock.now();
             let (submitted, look, progress) = self.try_with(|core| {
                 // Before the request: so the device sees that no interrupt is wanted.
-                let look = core.begin_look(now);
+                let look = core.begin_look();
                 let submitted = core.submit(line_slot, operation, now);
                 core.notify();
                 (submitted, look, core.requests.progress())
             })?;
             match submitted {
-                Err(Error::Busy) if now < deadline => self.wait_for_progress(progress, deadline),
+                Err(Error::Busy) if now < deadline => self.wait_for_progress(progress, deadline, |_| true),
                 Err(error) => {
                     self.poll();
                     return Err(error);
@@ -33,41 +36,60 @@ impl<P: Platform> Chip<'_, P> {
     }
 
     /// Something else must end first: waits until a request has ended, until something is due, or until the deadline.
-    /// `progress` is the table's from the moment at which there was nothing for it but to wait.
-    pub(super) fn wait_for_progress(&self, progress: u32, deadline: Instant) {
+    /// `progress` is the table's from the moment at which there was nothing for it but to wait. Whoever looks meanwhile, does
+    /// so until it is `enough`, as long as more comes.
+    pub(super) fn wait_for_progress(&self, progress: u32, deadline: Instant, enough: fn(&RequestTable<'_>) -> bool) {
         let now = self.clock.now();
-        if let Some(until) = self.with(|core| core.announce(now)) {
-            self.look(now, until, |core| core.requests.progress() != progress);
+        if let Some(length) = self.with(|core| core.announce()) {
+            self.look(now, length, |core, _, _| {
+                (core.requests.progress() != progress && enough(&core.requests)).then_some(())
+            });
         }
         self.poll();
         let wake = self.next_deadline().map_or(deadline, |due| due.min(deadline));
         self.clock.wait(wake, &|| self.with(|core| !core.has_news() && core.requests.progress() == progress));
     }
 
-    /// Looks for what comes until `done` or until the time is over. Returns the present.
-    fn look(&self, mut now: Instant, until: Instant, done: impl Fn(&Core<'_, P>) -> bool) -> Instant {
-        let look = |now| {
-            self.with(|core| {
+    /// Looks for what comes until `done` has a result, or until nothing has come for so long. `done` is told the present, and
+    /// for how long nothing came at most. Returns its result, and the present.
+    fn look<R>(
+        &self,
+        begin: Instant,
+        length: Duration,
+        done: impl Fn(&mut Core<'_, P>, Instant, Duration) -> Option<R>,
+    ) -> (Option<R>, Instant) {
+        let (mut now, mut since, mut longest) = (begin, begin, Duration::ZERO);
+        // What comes counts only where it leaves fewer requests under way than ever: a device that keeps the driver busy
+        // with something else does not keep the caller here.
+        let mut fewest = None;
+        while now.since(since) < length {
+            longest = longest.max(now.since(since));
+            let (result, under_way) = self.with(|core| {
                 core.look(now);
-                done(core)
-            })
-        };
-        while now < until && !look(now) {
+                (done(core, now, longest), core.requests.under_way())
+            });
+            if result.is_some() {
+                return (result, now);
+            }
+            if fewest.is_some_and(|fewest| under_way < fewest) {
+                since = now;
+            }
+            fewest = Some(fewest.map_or(under_way, |fewest: u16| fewest.min(under_way)));
             self.clock.relax();
             now = self.clock.now();
         }
-        now
+        (None, now)
     }
 
     pub(super) fn wait(&self, submitted: Submitted) -> Result<Value, Error> {
         let now = self.clock.now();
-        let look = self.with(|core| core.begin_look(now));
+        let look = self.with(Core::begin_look);
         self.wait_from(submitted, now, look)
     }
 
     /// Waits for the end of a request. Where that begins with looking, interrupts are off; the last step, and every step
     /// before a sleep, is a poll, which switches them on.
-    fn wait_from(&self, submitted: Submitted, since: Instant, look: Option<Instant>) -> Result<Value, Error> {
+    fn wait_from(&self, submitted: Submitted, since: Instant, look: Option<Duration>) -> Result<Value, Error> {
         let ticket = match submitted {
             Submitted::Done(result) => {
                 self.poll();
@@ -76,19 +98,20 @@ impl<P: Platform> Chip<'_, P> {
             Submitted::Ticket(ticket) => ticket,
         };
         let mut now = since;
-        if let Some(until) = look {
-            now = self.look(since, until, |core| core.requests.is_done(ticket));
+        if let Some(length) = look {
+            let (result, end) = self.look(since, length, |core, now, longest| {
+                core.requests.is_done(ticket).then(|| core.conclude(ticket, now, true, longest)).flatten()
+            });
+            if let Some(result) = result {
+                return result;
+            }
+            now = end;
         }
         loop {
-            let (taken, wake) = self.try_with(|core| {
-                core.poll(now);
-                let taken = core.requests.take(ticket);
-                if taken.is_some_and(|result| !matches!(result, Err(Error::Timeout | Error::OutcomeUnknown))) {
-                    core.patience.learn(look.is_some(), now.since(since));
-                }
-                (taken, core.next_deadline())
+            let (result, wake) = self.try_with(|core| {
+                (core.conclude(ticket, now, look.is_some(), now.since(since)), core.next_deadline())
             })?;
-            if let Some(result) = taken {
+            if let Some(result) = result {
                 return result;
             }
             // There always is one: the request's own.
@@ -96,5 +119,18 @@ impl<P: Platform> Chip<'_, P> {
             self.clock.wait(wake, &|| self.with(|core| !core.has_news() && !core.requests.is_done(ticket)));
             now = self.clock.now();
         }
+    }
+}
+
+impl<P: Platform> Core<'_, P> {
+    /// Does what is due, which switches interrupts on, and takes the result if there is one. `looked` says how the wait for it
+    /// began, and `took` how long that way of waiting would have had to last.
+    fn conclude(&mut self, ticket: Ticket, now: Instant, looked: bool, took: Duration) -> Option<Result<Value, Error>> {
+        self.poll(now);
+        let result = self.requests.take(ticket)?;
+        if !matches!(result, Err(Error::Timeout | Error::OutcomeUnknown)) {
+            self.patience.learn(looked, took);
+        }
+        Some(result)
     }
 }
