@@ -7,8 +7,12 @@ use crate::queue::RingViolation;
 use crate::transport::QueueSetupError;
 
 /// Why an operation on a line did not succeed.
+///
+/// Results are passed on often, and with a tag of 32 bits they are two words, which takes no call of `memcpy` where words
+/// must be aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u32)]
 pub enum Error {
     /// The device has no such line.
     NoSuchLine {
@@ -22,12 +26,12 @@ pub enum Error {
     /// All line slots of the chip's storage are taken.
     TooManyLines {
         /// How many there are.
-        limit: usize,
+        limit: u16,
     },
     /// The event queue holds no buffer for a further watched line.
     TooManyWatched {
         /// How many lines can be watched.
-        limit: usize,
+        limit: u16,
     },
     /// The device cannot interrupt: it does not offer `VIRTIO_GPIO_F_IRQ`.
     NoInterrupts,

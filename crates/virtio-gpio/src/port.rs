@@ -57,7 +57,7 @@ impl<'p, L> Port<'p, L> {
     ///
     /// [`Error::TooManyLines`] if they are more than 64.
     pub fn new(pins: &'p mut [L]) -> Result<Self, Error> {
-        if pins.len() > BITS { Err(Error::TooManyLines { limit: BITS }) } else { Ok(Self { pins }) }
+        if pins.len() > BITS { Err(Error::TooManyLines { limit: 64 }) } else { Ok(Self { pins }) }
     }
 
     /// The pins.
@@ -74,9 +74,12 @@ impl Port<'_, Output<'_>> {
     ///
     /// [`PortError`] names the pins that failed; the others are as they should be.
     pub fn write(&mut self, mask: u64, levels: u64) -> Result<(), PortError> {
-        let chosen = bits().zip(self.pins.iter_mut()).filter(|(bit, _)| mask & bit != 0);
-        let requests = chosen.map(|(bit, pin)| (bit, pin.request_set(Level::from(levels & bit != 0))));
-        run(requests, |()| false).map(|_| ())
+        let mut batch = Batch::new();
+        for (bit, pin) in bits().zip(self.pins.iter_mut()).filter(|(bit, _)| mask & bit != 0) {
+            // There is room for all that there are.
+            let _ = batch.push(pin.request_set(Level::from(levels & bit != 0)));
+        }
+        run(mask, batch, |()| false).map(|_| ())
     }
 
     /// Asks the device for the levels of all pins, which something else may hold.
@@ -85,7 +88,7 @@ impl Port<'_, Output<'_>> {
     ///
     /// [`PortError`] names the pins that failed, and has the levels of the others.
     pub fn read(&self) -> Result<u64, PortError> {
-        run(bits().zip(self.pins.iter().map(Output::request_level)), bool::from)
+        run(u64::MAX, self.pins.iter().take(BITS).map(Output::request_level).collect(), bool::from)
     }
 }
 
@@ -96,7 +99,7 @@ impl Port<'_, Input<'_>> {
     ///
     /// [`PortError`] names the pins that failed, and has the levels of the others.
     pub fn read(&self) -> Result<u64, PortError> {
-        run(bits().zip(self.pins.iter().map(Input::request_level)), bool::from)
+        run(u64::MAX, self.pins.iter().take(BITS).map(Input::request_level).collect(), bool::from)
     }
 }
 
@@ -105,19 +108,16 @@ fn bits() -> impl Iterator<Item = u64> {
     core::iter::successors(Some(1u64), |bit| bit.checked_mul(2))
 }
 
-/// Runs one request for each bit. Gives the bits whose answer `is_set`.
-fn run<'p, T>(requests: impl Iterator<Item = (u64, Request<'p, T>)>, is_set: fn(T) -> bool) -> Result<u64, PortError> {
-    let mut places: Vec<u64, BITS> = Vec::new();
-    let mut batch: Vec<Request<'p, T>, BITS> = Vec::new();
-    for (bit, request) in requests.take(BITS) {
-        // There is room for all that there are.
-        let _ = (places.push(bit), batch.push(request));
-    }
+/// Requests for the pins of a port, or for some of them.
+type Batch<'p, T> = Vec<Request<'p, T>, BITS>;
+
+/// Runs the requests for the pins whose bits `mask` has. Gives the bits whose answer `is_set`.
+fn run<T>(mask: u64, mut batch: Batch<'_, T>, is_set: fn(T) -> bool) -> Result<u64, PortError> {
     let outcome = run_all(&mut batch);
     let (mut levels, mut failed) = (0, 0);
-    for (bit, request) in places.iter().zip(&batch) {
+    for (bit, request) in bits().filter(|bit| mask & bit != 0).zip(&batch) {
         match request.result() {
-            Some(Ok(answer)) => levels |= if is_set(answer) { *bit } else { 0 },
+            Some(Ok(answer)) => levels |= if is_set(answer) { bit } else { 0 },
             Some(Err(_)) | None => failed |= bit,
         }
     }

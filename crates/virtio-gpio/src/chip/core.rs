@@ -139,7 +139,7 @@ impl<'a, P: Platform> Core<'a, P> {
         self.lines.take(line).map_err(|error| match error {
             TakeError::InUse => Error::LineInUse(line),
             TakeError::Leaving => Error::Busy,
-            TakeError::Full => Error::TooManyLines { limit: self.lines.capacity() },
+            TakeError::Full => Error::TooManyLines { limit: u16::try_from(self.lines.capacity()).unwrap_or(u16::MAX) },
         })
     }
 

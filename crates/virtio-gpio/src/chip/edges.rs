@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::core::{Core, bus};
 use super::events::{Event, Trigger};
 use super::lines::{LineSlot, Rearm};
-use super::requests::Owner;
+use super::requests::{Asked, Owner};
 use crate::clock::Instant;
 use crate::dialect::{Oddity, Operation};
 use crate::error::Error;
@@ -120,7 +120,8 @@ impl<P: Platform> Core<'_, P> {
         let off = Operation::SetInterruptType(InterruptType::None);
         let tenure = self.lines.get(line_slot).map(|record| record.tenure);
         self.requests.unanswered().any(|(_, request)| {
-            request.operation == off && request.line_slot == line_slot && Some(request.tenure) == tenure
+            let Asked { operation, target, .. } = request.asked;
+            operation == off && target.line_slot == line_slot && Some(target.tenure) == tenure
         })
     }
 
@@ -256,8 +257,9 @@ impl<P: Platform> Core<'_, P> {
 
     /// Whether the event queue has a buffer for one more line, which is not watched yet.
     pub(super) fn room_to_watch(&self, line_slot: u16) -> Result<(), Error> {
-        let Some(limit) = self.dialect.watch_limit().map(usize::from) else { return Ok(()) };
+        let Some(limit) = self.dialect.watch_limit() else { return Ok(()) };
         let held = |&(number, slot): &(u16, &LineSlot)| number != line_slot && (slot.armed || slot.watched());
-        if self.lines.iter().filter(held).count() < limit { Ok(()) } else { Err(Error::TooManyWatched { limit }) }
+        let has_room = self.lines.iter().filter(held).count() < usize::from(limit);
+        if has_room { Ok(()) } else { Err(Error::TooManyWatched { limit }) }
     }
 }

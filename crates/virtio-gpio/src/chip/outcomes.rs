@@ -3,7 +3,7 @@
 use super::core::{Core, LINE_STRIKES};
 use super::lines::{LineSlot, Rearm, Use};
 use super::reconcile::Question;
-use super::requests::{Owner, RequestSlot, Target};
+use super::requests::{Asked, Owner, Target};
 use crate::clock::Instant;
 use crate::dialect::{Oddity, Operation, Value};
 use crate::error::{Error, Fault};
@@ -27,7 +27,7 @@ impl<P: Platform> Core<'_, P> {
             record.strikes = 0;
         }
         if !awaited {
-            self.odd(Oddity::LateAnswer(request.line));
+            self.odd(Oddity::LateAnswer(request.target.line));
         }
         if result.is_ok() && awaited && self.dialect.has_step_after(request.operation, request.step) {
             self.requests.continue_with_step(slot, request.step.saturating_add(1));
@@ -38,7 +38,7 @@ impl<P: Platform> Core<'_, P> {
         // taken back.
         let wanted = awaited && request.owner != Owner::Nobody;
         if result.is_ok() && request.owner != Owner::Correct && (wanted || !Self::is_taken_back(&request)) {
-            self.apply(request.operation, request.target());
+            self.apply(request.operation, request.target);
         }
         if let Ok(Value::Level(level)) = result
             && let Some(record) = self.record_of(&request)
@@ -52,19 +52,19 @@ impl<P: Platform> Core<'_, P> {
     }
 
     /// Hands a result to whoever wants it.
-    fn finished(&mut self, slot: u16, request: &RequestSlot, result: Result<Value, Error>, now: Instant) {
+    fn finished(&mut self, slot: u16, request: &Asked, result: Result<Value, Error>, now: Instant) {
         self.requests.finish(slot, result);
         match request.owner {
-            Owner::EventLevel => self.level_answered(request.line_slot, result, now),
-            Owner::Restore => self.restore_answered(request.line_slot, request.operation, result, now),
+            Owner::EventLevel => self.level_answered(request.target.line_slot, result, now),
+            Owner::Restore => self.restore_answered(request.target.line_slot, request.operation, result, now),
             Owner::Correct => self.correction_answered(request, result),
             Owner::Caller | Owner::Nobody => (),
         }
     }
 
     /// The record of the line that a request is about, unless the line is another's by now.
-    pub(super) fn record_of(&mut self, request: &RequestSlot) -> Option<&mut LineSlot> {
-        self.record(request.target())
+    pub(super) fn record_of(&mut self, request: &Asked) -> Option<&mut LineSlot> {
+        self.record(request.target)
     }
 
     fn record(&mut self, target: Target) -> Option<&mut LineSlot> {
@@ -72,7 +72,7 @@ impl<P: Platform> Core<'_, P> {
     }
 
     /// Whether a request that timed out is taken back, rather than left to be carried out late.
-    fn is_taken_back(request: &RequestSlot) -> bool {
+    fn is_taken_back(request: &Asked) -> bool {
         match request.operation {
             Operation::SetInput | Operation::SetOutput(_) => true,
             Operation::SetInterruptType(kind) => kind != InterruptType::None,
@@ -94,18 +94,18 @@ impl<P: Platform> Core<'_, P> {
         }
     }
 
-    fn correction_answered(&mut self, request: &RequestSlot, result: Result<Value, Error>) {
+    fn correction_answered(&mut self, request: &Asked, result: Result<Value, Error>) {
         let Some(record) = self.record_of(request) else { return };
         record.correcting = false;
         match result {
             Ok(_) => record.corrected_by(request.operation),
             // To be tried again, until the line is given up for its time-outs.
             Err(Error::Timeout) => (),
-            Err(error) if error.is_malformed() && self.strike(request.line_slot) < LINE_STRIKES => (),
+            Err(error) if error.is_malformed() && self.strike(request.target.line_slot) < LINE_STRIKES => (),
             // The line is neither as its holder thinks nor can it be put right.
-            Err(error) => self.lose(request.line_slot, error),
+            Err(error) => self.lose(request.target.line_slot, error),
         }
-        self.lines.owes(request.line_slot);
+        self.lines.owes(request.target.line_slot);
     }
 
     /// Writes into the line's record what the device has carried out.
@@ -138,7 +138,7 @@ impl<P: Platform> Core<'_, P> {
     }
 
     pub(super) fn timed_out(&mut self, slot: u16, sent: Instant, now: Instant) {
-        let Some(request) = self.requests.get(slot).copied() else { return };
+        let Some(request) = self.requests.get(slot).map(|slot| slot.asked) else { return };
         self.statistics.timeouts = self.statistics.timeouts.wrapping_add(1);
         if !self.requests.is_unanswered(slot) {
             // It never had its turn: that says nothing about its line, and of the device others tell.
@@ -152,13 +152,13 @@ impl<P: Platform> Core<'_, P> {
             if !half_done {
                 record.made_unsure_by(request.operation);
             }
-            self.lines.owes(request.line_slot);
+            self.lines.owes(request.target.line_slot);
         }
         self.finished(slot, &request, Err(Error::Timeout), now);
         if !self.health.is_running() {
             return;
         }
-        self.give_up_if_mute(request.line_slot);
+        self.give_up_if_mute(request.target.line_slot);
         if sent >= self.last_strike {
             self.strikes = self.strikes.saturating_add(1);
             self.last_strike = now;

@@ -4,6 +4,8 @@
 //! *and* the device has given the memory back: a request that timed out keeps its slot until then, or until the
 //! device is reset.
 
+use core::time::Duration;
+
 use crate::clock::Instant;
 use crate::dialect::{Operation, Value};
 use crate::error::Error;
@@ -39,24 +41,18 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 pub struct RequestSlot {
     phase: Phase,
-    pub(crate) owner: Owner,
+    pub(crate) asked: Asked,
     /// The device may still read or write the slot's memory.
     device_owns: bool,
     /// Sent, and no answer has come yet, though the owner may have stopped waiting.
     unanswered: bool,
-    pub(crate) operation: Operation,
-    pub(crate) step: u8,
-    pub(crate) line: LineId,
-    /// The slot of the line in the line table, and which use of that slot.
-    pub(crate) line_slot: u16,
-    pub(crate) tenure: u16,
+    /// The device was notified once more, because there was no answer for long.
+    renotified: bool,
     /// Counts requests, so that the oldest can be told.
     pub(crate) order: u32,
     /// Tells this request from earlier ones in the same slot.
     generation: u16,
-    /// When the device is notified once more, if it has not been.
-    renotify: Option<Instant>,
-    deadline: Instant,
+    /// When it was asked for.
     sent: Instant,
     /// Of a free slot: the next free one. Of one that waits for room: the one behind it.
     next: Option<u16>,
@@ -66,31 +62,40 @@ impl RequestSlot {
     /// An unused slot.
     pub const EMPTY: Self = Self {
         phase: Phase::Free,
-        owner: Owner::Nobody,
+        asked: Asked {
+            owner: Owner::Nobody,
+            operation: Operation::Acquire,
+            step: 0,
+            target: Target { line: LineId(0), line_slot: 0, tenure: 0 },
+        },
         device_owns: false,
         unanswered: false,
-        operation: Operation::Acquire,
-        step: 0,
-        line: LineId(0),
-        line_slot: 0,
-        tenure: 0,
+        renotified: false,
         order: 0,
         generation: 0,
-        renotify: None,
-        deadline: Instant::from_nanos(0),
         sent: Instant::from_nanos(0),
         next: None,
     };
 
-    /// When something becomes due, if the request is under way.
-    fn next_due(&self) -> Option<Instant> {
-        let under_way = matches!(self.phase, Phase::Queued | Phase::Sent);
-        under_way.then(|| self.renotify.unwrap_or(self.deadline))
+    fn is_under_way(&self) -> bool {
+        matches!(self.phase, Phase::Queued | Phase::Sent)
     }
 
-    pub(crate) fn target(&self) -> Target {
-        Target { line: self.line, line_slot: self.line_slot, tenure: self.tenure }
+    /// When something becomes due, if the request is under way.
+    fn next_due(&self, times: Times) -> Option<Instant> {
+        let after = if self.renotified { times.deadline } else { times.renotify };
+        self.is_under_way().then(|| self.sent.after(after))
     }
+}
+
+/// What was asked, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) owner: Owner,
+    pub(crate) operation: Operation,
+    /// Which message of an operation that takes several.
+    pub(crate) step: u8,
+    pub(crate) target: Target,
 }
 
 /// Names a request to its owner. A ticket of a slot that was used again since is not taken for the new request's.
@@ -113,22 +118,24 @@ pub(crate) enum Due {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) line: LineId,
+    /// The slot of the line in the line table, and which use of that slot.
     pub(crate) line_slot: u16,
     pub(crate) tenure: u16,
 }
 
-/// When and how long a request may take.
+/// How long a request may take.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Times {
-    pub(crate) now: Instant,
-    pub(crate) renotify: Instant,
-    pub(crate) deadline: Instant,
+struct Times {
+    /// After which the device is notified once more.
+    renotify: Duration,
+    deadline: Duration,
 }
 
 /// All request slots of a chip.
 #[derive(Debug)]
 pub(crate) struct RequestTable<'a> {
     slots: &'a mut [RequestSlot],
+    times: Times,
     first_free: Option<u16>,
     free: u16,
     order: u32,
@@ -146,7 +153,8 @@ pub(crate) struct RequestTable<'a> {
 }
 
 impl<'a> RequestTable<'a> {
-    pub(crate) fn new(slots: &'a mut [RequestSlot]) -> Self {
+    /// `timeout` is for how long a request may take.
+    pub(crate) fn new(slots: &'a mut [RequestSlot], timeout: Duration) -> Self {
         let mut first_free = None;
         let mut free = 0u16;
         for slot in slots.iter_mut() {
@@ -155,6 +163,7 @@ impl<'a> RequestTable<'a> {
         }
         Self {
             slots,
+            times: Times { renotify: timeout.checked_div(4).unwrap_or(timeout), deadline: timeout },
             first_free,
             free,
             order: 0,
@@ -177,7 +186,7 @@ impl<'a> RequestTable<'a> {
 
     /// Takes a free slot for a request that is to be sent. `None` if there is none. Where there are more than one, the
     /// last is kept for the driver's own requests: callers may leave their results where they are for long.
-    pub(crate) fn begin(&mut self, operation: Operation, target: Target, owner: Owner, times: Times) -> Option<Ticket> {
+    pub(crate) fn begin(&mut self, operation: Operation, target: Target, owner: Owner, now: Instant) -> Option<Ticket> {
         if owner == Owner::Caller && !self.has_free_slot() {
             return None;
         }
@@ -188,23 +197,18 @@ impl<'a> RequestTable<'a> {
         self.order = self.order.wrapping_add(1);
         *slot = RequestSlot {
             phase: Phase::Queued,
-            owner,
+            asked: Asked { owner, operation, step: 0, target },
             device_owns: false,
             unanswered: false,
-            operation,
-            step: 0,
-            line: target.line,
-            line_slot: target.line_slot,
-            tenure: target.tenure,
+            renotified: false,
             order: self.order,
             generation: slot.generation.wrapping_add(1),
-            renotify: Some(times.renotify),
-            deadline: times.deadline,
-            sent: times.now,
+            sent: now,
             next: None,
         };
         let ticket = Ticket { slot: number, generation: slot.generation };
-        self.not_due_before = Some(self.not_due_before.map_or(times.renotify, |before| before.min(times.renotify)));
+        let due = now.after(self.times.renotify);
+        self.not_due_before = Some(self.not_due_before.map_or(due, |before| before.min(due)));
         self.under_way = self.under_way.saturating_add(1);
         self.put_behind(self.last_queued, number);
         Some(ticket)
@@ -301,21 +305,21 @@ impl<'a> RequestTable<'a> {
         }
     }
 
-    /// An answer came. Gives the request as it was, and whether somebody still waits for it.
-    pub(crate) fn answered(&mut self, slot: u16) -> Option<(RequestSlot, bool)> {
+    /// An answer came. Gives what was asked, and whether somebody still waits for it.
+    pub(crate) fn answered(&mut self, slot: u16) -> Option<(Asked, bool)> {
         let record = self.slots.get_mut(usize::from(slot)).filter(|slot| slot.unanswered)?;
         record.unanswered = false;
         self.unanswered = self.unanswered.saturating_sub(1);
         let awaited = record.phase == Phase::Sent;
-        let copy = *record;
+        let asked = record.asked;
         self.free_if_over(slot);
-        Some((copy, awaited))
+        Some((asked, awaited))
     }
 
     /// The answer leaves a further message to be sent, in the same slot, before what was asked for later.
     pub(crate) fn continue_with_step(&mut self, number: u16, step: u8) {
         let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
-        slot.step = step;
+        slot.asked.step = step;
         slot.phase = Phase::Queued;
         let order = slot.order;
         // Orders wrap around.
@@ -331,8 +335,8 @@ impl<'a> RequestTable<'a> {
         }
         if let Some(record) = self.slots.get_mut(usize::from(slot)) {
             let before = core::mem::replace(&mut record.phase, Phase::Done(result));
-            if record.owner != Owner::Caller {
-                record.owner = Owner::Nobody;
+            if record.asked.owner != Owner::Caller {
+                record.asked.owner = Owner::Nobody;
             }
             if matches!(before, Phase::Queued | Phase::Sent) {
                 self.under_way = self.under_way.saturating_sub(1);
@@ -347,7 +351,7 @@ impl<'a> RequestTable<'a> {
     fn free_if_over(&mut self, number: u16) {
         let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
         let done = matches!(slot.phase, Phase::Done(_));
-        if done && slot.owner == Owner::Nobody && !slot.device_owns && !slot.unanswered {
+        if done && slot.asked.owner == Owner::Nobody && !slot.device_owns && !slot.unanswered {
             slot.phase = Phase::Free;
             slot.next = self.first_free.replace(number);
             self.free = self.free.saturating_add(1);
@@ -362,7 +366,7 @@ impl<'a> RequestTable<'a> {
     pub(crate) fn take(&mut self, ticket: Ticket) -> Option<Result<Value, Error>> {
         let Some(slot) = self.of(ticket) else { return Some(Err(Error::OutcomeUnknown)) };
         let Phase::Done(result) = slot.phase else { return None };
-        slot.owner = Owner::Nobody;
+        slot.asked.owner = Owner::Nobody;
         self.free_if_over(ticket.slot);
         self.progress = self.progress.wrapping_add(1);
         Some(result)
@@ -370,16 +374,16 @@ impl<'a> RequestTable<'a> {
 
     /// The request of a ticket, while it is under way.
     #[cfg(feature = "async")]
-    pub(crate) fn find_under_way(&self, ticket: Ticket) -> Option<RequestSlot> {
-        let under_way = |slot: &&RequestSlot| matches!(slot.phase, Phase::Queued | Phase::Sent);
-        self.get(ticket.slot).filter(|slot| slot.generation == ticket.generation).filter(under_way).copied()
+    pub(crate) fn find_under_way(&self, ticket: Ticket) -> Option<Asked> {
+        let slot = self.get(ticket.slot).filter(|slot| slot.generation == ticket.generation);
+        slot.filter(|slot| slot.is_under_way()).map(|slot| slot.asked)
     }
 
     /// Nobody waits for the result any more. The request itself goes on.
     pub(crate) fn abandon(&mut self, ticket: Ticket) {
         self.progress = self.progress.wrapping_add(1);
         if let Some(slot) = self.of(ticket) {
-            slot.owner = Owner::Nobody;
+            slot.asked.owner = Owner::Nobody;
             self.free_if_over(ticket.slot);
         }
     }
@@ -395,18 +399,19 @@ impl<'a> RequestTable<'a> {
         if self.not_due_before.is_none_or(|before| now < before) {
             return None;
         }
-        let under_way = |slot: &RequestSlot| matches!(slot.phase, Phase::Queued | Phase::Sent);
-        let overdue = self.numbered().filter(|(_, slot)| under_way(slot) && now >= slot.deadline);
+        let times = self.times;
+        let overdue = self.numbered().filter(|(_, slot)| slot.is_under_way() && now >= slot.sent.after(times.deadline));
         // Those that were never sent come first: what the others lead to must not make their outcome unknown.
         if let Some((slot, &RequestSlot { sent, .. })) = overdue.min_by_key(|(_, slot)| slot.phase == Phase::Sent) {
             return Some(Due::TimedOut { slot, sent });
         }
-        let doubtful = |slot: &&mut RequestSlot| under_way(slot) && slot.renotify.is_some_and(|at| now >= at);
+        let doubtful =
+            |slot: &&mut RequestSlot| slot.is_under_way() && !slot.renotified && now >= slot.sent.after(times.renotify);
         if let Some(slot) = self.slots.iter_mut().find(doubtful) {
-            slot.renotify = None;
+            slot.renotified = true;
             return Some(Due::Renotify);
         }
-        self.not_due_before = self.slots.iter().filter_map(RequestSlot::next_due).min();
+        self.not_due_before = self.slots.iter().filter_map(|slot| slot.next_due(times)).min();
         None
     }
 
@@ -428,7 +433,7 @@ impl<'a> RequestTable<'a> {
     /// Whether [`due`](Self::due) has something.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.not_due_before.is_some_and(|before| now >= before)
-            && self.slots.iter().filter_map(RequestSlot::next_due).any(|due| now >= due)
+            && self.slots.iter().filter_map(|slot| slot.next_due(self.times)).any(|due| now >= due)
     }
 
     /// Slots that are neither free nor awaited: their memory is the device's, or their answer is still to come.
@@ -451,7 +456,7 @@ impl<'a> RequestTable<'a> {
     /// Everything under way gets `error` as its result; memory that the device owns stays so.
     pub(crate) fn fail_all(&mut self, error: Error) {
         for number in 0..u16::try_from(self.slots.len()).unwrap_or(u16::MAX) {
-            if self.get(number).is_some_and(|slot| matches!(slot.phase, Phase::Queued | Phase::Sent)) {
+            if self.get(number).is_some_and(RequestSlot::is_under_way) {
                 self.finish(number, Err(error));
             }
         }
@@ -467,5 +472,85 @@ impl<'a> RequestTable<'a> {
             self.free_if_over(number);
         }
         self.unanswered = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SLOTS: usize = 5;
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Begin,
+        Send,
+        Continue(u16),
+        Finish(u16),
+        Reset,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let slot = 0..u16::try_from(SLOTS).unwrap();
+        prop_oneof![
+            4 => Just(Step::Begin),
+            3 => Just(Step::Send),
+            2 => slot.clone().prop_map(Step::Continue),
+            2 => slot.prop_map(Step::Finish),
+            1 => Just(Step::Reset),
+        ]
+    }
+
+    /// The driver's own requests, which leave nothing behind.
+    fn begin(table: &mut RequestTable<'_>) {
+        let target = Target { line: LineId(0), line_slot: 0, tenure: 0 };
+        table.begin(Operation::GetValue, target, Owner::EventLevel, Instant::from_nanos(0));
+    }
+
+    proptest! {
+        /// Whoever waits for room stands in the order in which things were asked for, whatever becomes of others, and
+        /// across the wrap of that order.
+        #[test]
+        fn the_oldest_of_those_that_wait_is_the_next(steps in proptest::collection::vec(step(), 0..60), order: u32) {
+            let mut slots = [RequestSlot::EMPTY; SLOTS];
+            let mut table = RequestTable::new(&mut slots, Duration::ZERO);
+            table.order = if order.is_multiple_of(2) { order } else { u32::MAX - order % 8 };
+            let first = table.order;
+            for step in steps {
+                match step {
+                    Step::Begin => begin(&mut table),
+                    Step::Send => {
+                        if let Some(slot) = table.next_queued() {
+                            table.mark_sent(slot);
+                        }
+                    }
+                    Step::Continue(slot) => {
+                        if table.get(slot).is_some_and(|slot| slot.phase == Phase::Sent) {
+                            table.returned(slot);
+                            table.answered(slot);
+                            table.continue_with_step(slot, 1);
+                        }
+                    }
+                    Step::Finish(slot) => {
+                        if table.get(slot).is_some_and(RequestSlot::is_under_way) {
+                            table.finish(slot, Ok(Value::None));
+                        }
+                    }
+                    Step::Reset => {
+                        table.fail_all(Error::OutcomeUnknown);
+                        table.device_was_reset();
+                    }
+                }
+                let waiting = |(_, slot): &(u16, &RequestSlot)| slot.phase == Phase::Queued;
+                let oldest = table.numbered().filter(waiting).min_by_key(|(_, slot)| slot.order.wrapping_sub(first));
+                prop_assert_eq!(table.next_queued(), oldest.map(|(number, _)| number));
+                let last = table.last_queued_while(|_, _| true);
+                prop_assert_eq!(table.last_queued, last);
+                prop_assert_eq!(table.numbered().filter(waiting).count() == 0, last.is_none());
+                let free = table.numbered().filter(|(_, slot)| slot.phase == Phase::Free).count();
+                prop_assert_eq!(usize::from(table.free), free);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::Submitted;
 use super::core::{Core, bus};
 use super::lines::LineSlot;
-use super::requests::{Owner, Target, Ticket, Times};
+use super::requests::{Owner, Target, Ticket};
 use crate::clock::Instant;
 use crate::dialect::{Operation, Value};
 use crate::error::Error;
@@ -14,11 +14,6 @@ use crate::queue::Bus;
 use crate::transport::Transport;
 
 impl<P: Platform> Core<'_, P> {
-    fn times(&self, now: Instant) -> Times {
-        let timeout = self.options.timeout;
-        Times { now, renotify: now.after(timeout.checked_div(4).unwrap_or(timeout)), deadline: now.after(timeout) }
-    }
-
     /// Queues a request of the application's, and sends it if there is room. The device is not notified yet.
     pub(super) fn submit(&mut self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error> {
         self.health.usable()?;
@@ -48,8 +43,7 @@ impl<P: Platform> Core<'_, P> {
             self.apply(operation, target);
             return Ok(Submitted::Done(Ok(Value::None)));
         }
-        let times = self.times(now);
-        let ticket = self.requests.begin(operation, target, owner, times).ok_or(Error::Busy)?;
+        let ticket = self.requests.begin(operation, target, owner, now).ok_or(Error::Busy)?;
         if matches!(operation, Operation::SetInput | Operation::SetOutput(_))
             && let Some(record) = self.lines.get_mut(line_slot)
         {
@@ -61,9 +55,8 @@ impl<P: Platform> Core<'_, P> {
 
     /// The names block of a ratified device; part of its set-up.
     pub(super) fn request_names(&mut self, now: Instant) -> Option<Ticket> {
-        let times = self.times(now);
         let nobody = Target { line: LineId(0), line_slot: 0, tenure: 0 };
-        let ticket = self.requests.begin(Operation::Names, nobody, Owner::Caller, times)?;
+        let ticket = self.requests.begin(Operation::Names, nobody, Owner::Caller, now)?;
         self.send_queued();
         Some(ticket)
     }

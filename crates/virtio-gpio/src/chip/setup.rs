@@ -14,7 +14,7 @@ use super::requests::{RequestSlot, RequestTable};
 use super::waiters::Waiters;
 use super::{Chip, Info, NamesError};
 use crate::clock::{Clock, Instant};
-use crate::dialect::{Dialect, Value};
+use crate::dialect::Dialect;
 use crate::error::{Error, Fault, SetupError};
 use crate::identify::{Identified, Protocol, RESET_TIME};
 use crate::memory::DmaMemory;
@@ -237,7 +237,7 @@ impl<'a, P: Platform> Chip<'a, P> {
             Shared::new(parts.memory),
             parts.fence,
             dialect,
-            RequestTable::new(requests),
+            RequestTable::new(requests, options.timeout),
             LineTable::new(lines),
             EventQueue::new(storage.events),
             device.features,
@@ -295,8 +295,7 @@ fn fetch_names<P: Platform>(core: &mut Core<'_, P>, clock: &P::Clock) -> Result<
         core.notify();
         let result = poll_until(core, clock, Instant::from_nanos(u64::MAX), |core| core.requests.take(ticket));
         match result {
-            Some(Ok(Value::Names(length))) => return Ok(usize::try_from(length).unwrap_or(usize::MAX)),
-            Some(Ok(_)) => return Err(Error::ShortResponse { length: 0 }),
+            Some(Ok(_)) => return Ok(usize::try_from(core.dialect.names_written()).unwrap_or(usize::MAX)),
             Some(Err(error @ (Error::Timeout | Error::OutcomeUnknown))) if clock.now() < give_up => {
                 // An unknown outcome says that the device is being reset, or has been.
                 if error == Error::Timeout && core.health.is_running() {

@@ -196,7 +196,7 @@ impl<P: Platform> Tasks for Chip<'_, P> {
             let Some(request) = request else { return };
             if let Some(record) = core.record_of(&request) {
                 record.made_unsure_by(request.operation);
-                core.lines.owes(request.line_slot);
+                core.lines.owes(request.target.line_slot);
             }
             core.finish_round(now);
         });

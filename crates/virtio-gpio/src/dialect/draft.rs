@@ -114,7 +114,7 @@ impl<'a> Link<'a> {
         requests: &RequestTable<'_>,
     ) -> bool {
         let Some(flying) = requests.get(slot) else { return false };
-        let Some(message) = request(flying.operation, flying.line) else { return false };
+        let Some(message) = request(flying.asked.operation, flying.asked.target.line) else { return false };
         // While the marking may be the prose's, a reply to REQUEST can be told from an event only where nothing else
         // is under way. Later messages never overtake: replies to the same type and line are told apart by order.
         let limit = match self.marking {
@@ -184,13 +184,13 @@ impl<'a> Link<'a> {
             Kind::Reply(marking) if self.marking.is_none_or(|known| known == marking) => {
                 let Some((slot, request)) = find(marking, message, requests) else { return unexpected };
                 self.marking = Some(marking);
-                let oddity = if request.line == message.line {
-                    let wide = request.operation == Operation::GetValue && draft::decode_level(message.value).1;
+                let oddity = if request.asked.target.line == message.line {
+                    let wide = request.asked.operation == Operation::GetValue && draft::decode_level(message.value).1;
                     (wide && message.value >= 0).then_some(Oddity::WideLevel(message.line))
                 } else {
-                    Some(Oddity::WrongLine { asked: request.line, answered: message.line })
+                    Some(Oddity::WrongLine { asked: request.asked.target.line, answered: message.line })
                 };
-                Arrival::Answer { slot, result: answer(request.operation, message.value), oddity }
+                Arrival::Answer { slot, result: answer(request.asked.operation, message.value), oddity }
             }
             Kind::Reply(_) | Kind::Unknown => unexpected,
         }
@@ -205,7 +205,8 @@ impl<'a> Link<'a> {
         let mut waiting = requests.unanswered();
         let (slot, request) = waiting.next()?;
         let sole = waiting.next().is_none();
-        (sole && request.operation == Operation::Acquire && request.line == message.line).then_some(slot)
+        (sole && request.asked.operation == Operation::Acquire && request.asked.target.line == message.line)
+            .then_some(slot)
     }
 }
 
@@ -213,11 +214,12 @@ impl<'a> Link<'a> {
 /// type fits, because there are devices that do not fill in the line.
 fn find<'r>(marking: Marking, message: Message, requests: &'r RequestTable<'_>) -> Option<(u16, &'r RequestSlot)> {
     let fits = |request: &RequestSlot| {
-        self::request(request.operation, request.line).is_some_and(|sent| marking.apply(sent.kind) == message.kind)
+        self::request(request.asked.operation, request.asked.target.line)
+            .is_some_and(|sent| marking.apply(sent.kind) == message.kind)
     };
     let exact = requests
         .unanswered()
-        .filter(|(_, request)| request.line == message.line && fits(request))
+        .filter(|(_, request)| request.asked.target.line == message.line && fits(request))
         .min_by_key(|(_, request)| request.order);
     if exact.is_some() {
         return exact;

@@ -41,8 +41,6 @@ pub(crate) enum Value {
     None,
     Level(Level),
     Direction(Direction),
-    /// Bytes of the names block.
-    Names(u32),
 }
 
 impl Value {
@@ -219,6 +217,14 @@ impl<'a> Dialect<'a> {
         match self {
             Self::Ratified(_) => ratified::request(operation, LineId(0), step.saturating_add(1)).is_some(),
             Self::Draft(_) => false,
+        }
+    }
+
+    /// Bytes of the names block that the device has written in answer to a request; the draft has none for it.
+    pub(crate) fn names_written(&self) -> u32 {
+        match self {
+            Self::Ratified(link) => link.names_written(),
+            Self::Draft(_) => 0,
         }
     }
 

@@ -19,6 +19,8 @@ const NOT_WRITTEN: u8 = 0xff;
 pub(crate) struct Link<'a> {
     layout: DmaLayout,
     requests: Queue<'a>,
+    /// Bytes of the names block that the device has written.
+    names_written: u32,
     /// Absent where the device cannot interrupt.
     events: Option<Queue<'a>>,
 }
@@ -48,11 +50,15 @@ impl<'a> Link<'a> {
         let requests = Queue::new(ratified::REQUEST_QUEUE, layout.first.size, layout.first_base, request_slots);
         let events =
             layout.second.map(|second| Queue::new(ratified::EVENT_QUEUE, second.size, layout.second_base, event_slots));
-        Self { layout, requests, events }
+        Self { layout, requests, names_written: 0, events }
     }
 
     pub(super) fn queues(&mut self) -> [Option<&mut Queue<'a>>; 2] {
         [Some(&mut self.requests), self.events.as_mut()]
+    }
+
+    pub(super) fn names_written(&self) -> u32 {
+        self.names_written
     }
 
     pub(super) fn watch_limit(&self) -> u16 {
@@ -67,7 +73,9 @@ impl<'a> Link<'a> {
         requests: &RequestTable<'_>,
     ) -> bool {
         let Some(flying) = requests.get(slot) else { return false };
-        let Some(request) = request(flying.operation, flying.line, flying.step) else { return false };
+        let Some(request) = request(flying.asked.operation, flying.asked.target.line, flying.asked.step) else {
+            return false;
+        };
         if self.requests.free_descriptors() < 2 {
             return false;
         }
@@ -111,7 +119,7 @@ impl<'a> Link<'a> {
         loop {
             if let Some(completion) = self.requests.pop(bus).map_err(|error| (self.requests.index(), error))? {
                 let slot = completion.token;
-                let operation = requests.get(slot).map(|flying| flying.operation);
+                let operation = requests.get(slot).map(|flying| flying.asked.operation);
                 let result = self.response(bus.shared, slot, operation, completion.length, completion.writable);
                 return Ok(Some(Arrival::Answer { slot, result, oddity: None }));
             }
@@ -143,7 +151,7 @@ impl<'a> Link<'a> {
 
     /// Believes or refuses a response. Each byte is read once.
     fn response<M: DmaMemory>(
-        &self,
+        &mut self,
         shared: &Shared<M>,
         slot: u16,
         operation: Option<Operation>,
@@ -159,7 +167,8 @@ impl<'a> Link<'a> {
         if operation == Some(Operation::Names) {
             shared.sync_for_driver(self.layout.names..self.layout.names.wrapping_add(length as usize));
             ratified::decode_status(shared.read_u8(self.layout.names)).map_err(error)?;
-            return Ok(Value::Names(length.saturating_sub(1)));
+            self.names_written = length.saturating_sub(1);
+            return Ok(Value::None);
         }
         let response = self.layout.response(slot);
         shared.sync_for_driver(response..response.wrapping_add(ratified::RESPONSE_SIZE));
