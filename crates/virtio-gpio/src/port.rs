@@ -79,7 +79,7 @@ impl Port<'_, Output<'_>> {
             // There is room for all that there are.
             let _ = batch.push(pin.request_set(Level::from(levels & bit != 0)));
         }
-        run(mask, batch, |()| false).map(|_| ())
+        run(mask, &mut batch, |()| false).map(|_| ())
     }
 
     /// Asks the device for the levels of all pins, which something else may hold.
@@ -88,7 +88,8 @@ impl Port<'_, Output<'_>> {
     ///
     /// [`PortError`] names the pins that failed, and has the levels of the others.
     pub fn read(&self) -> Result<u64, PortError> {
-        run(u64::MAX, self.pins.iter().take(BITS).map(Output::request_level).collect(), bool::from)
+        let mut batch = self.pins.iter().take(BITS).map(Output::request_level).collect();
+        run(u64::MAX, &mut batch, bool::from)
     }
 }
 
@@ -99,7 +100,8 @@ impl Port<'_, Input<'_>> {
     ///
     /// [`PortError`] names the pins that failed, and has the levels of the others.
     pub fn read(&self) -> Result<u64, PortError> {
-        run(u64::MAX, self.pins.iter().take(BITS).map(Input::request_level).collect(), bool::from)
+        let mut batch = self.pins.iter().take(BITS).map(Input::request_level).collect();
+        run(u64::MAX, &mut batch, bool::from)
     }
 }
 
@@ -112,10 +114,10 @@ fn bits() -> impl Iterator<Item = u64> {
 type Batch<'p, T> = Vec<Request<'p, T>, BITS>;
 
 /// Runs the requests for the pins whose bits `mask` has. Gives the bits whose answer `is_set`.
-fn run<T>(mask: u64, mut batch: Batch<'_, T>, is_set: fn(T) -> bool) -> Result<u64, PortError> {
-    let outcome = run_all(&mut batch);
+fn run<T>(mask: u64, batch: &mut Batch<'_, T>, is_set: fn(T) -> bool) -> Result<u64, PortError> {
+    let outcome = run_all(batch);
     let (mut levels, mut failed) = (0, 0);
-    for (bit, request) in bits().filter(|bit| mask & bit != 0).zip(&batch) {
+    for (bit, request) in bits().filter(|bit| mask & bit != 0).zip(batch.iter()) {
         match request.result() {
             Some(Ok(answer)) => levels |= if is_set(answer) { bit } else { 0 },
             Some(Err(_)) | None => failed |= bit,
