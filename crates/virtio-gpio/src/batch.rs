@@ -87,10 +87,6 @@ impl<'p, T> Request<'p, T> {
     fn has_ended(&self) -> bool {
         matches!(self.state, State::Ended(_))
     }
-
-    fn has_same_chip(&self, other: &Self) -> bool {
-        core::ptr::addr_eq(self.pin.chip, other.pin.chip)
-    }
 }
 
 /// Requests of a batch that failed. Each has its own [`Request::result`].
@@ -123,6 +119,8 @@ impl core::error::Error for SomeFailed {}
 ///
 /// Each request ends by its own deadline, and waits no longer than one more for its slot.
 ///
+/// Interrupts are masked for eight of them at a time.
+///
 /// Requests that have ended before are left as they are.
 ///
 /// # Errors
@@ -140,7 +138,7 @@ pub fn run_all<T>(requests: &mut [Request<'_, T>]) -> Result<(), SomeFailed> {
         }
         open = open.saturating_add(requests.iter().skip(open).take_while(|request| request.has_ended()).count());
     }
-    for requests in requests.chunk_by_mut(Request::has_same_chip) {
+    for requests in of_one_chip(requests, usize::MAX) {
         // Whoever waits for the last one finds the answers to most others there.
         requests.iter_mut().rfind(|request| request.is_sent()).into_iter().for_each(Request::wait);
         collect(requests);
@@ -156,10 +154,26 @@ pub fn run_all<T>(requests: &mut [Request<'_, T>]) -> Result<(), SomeFailed> {
 /// Requests that are sent, or whose answers are taken, with interrupts masked once.
 const AT_ONCE: usize = 8;
 
+/// Neighbours of one chip, at most so many at a time.
+fn of_one_chip<'r, 'p, T>(
+    mut requests: &'r mut [Request<'p, T>],
+    limit: usize,
+) -> impl Iterator<Item = &'r mut [Request<'p, T>]> {
+    core::iter::from_fn(move || {
+        let rest = core::mem::take(&mut requests);
+        let chip = rest.first()?.pin.chip;
+        let of_same = |request: &&Request<'p, T>| core::ptr::addr_eq(request.pin.chip, chip);
+        let count = rest.iter().take(limit).take_while(of_same).count();
+        let (part, behind) = rest.split_at_mut_checked(count)?;
+        requests = behind;
+        Some(part)
+    })
+}
+
 /// Takes the answers that have come. Returns how many.
 fn collect<T>(requests: &mut [Request<'_, T>]) -> usize {
     let mut collected = 0usize;
-    for requests in requests.chunk_by_mut(Request::has_same_chip).flat_map(|same| same.chunks_mut(AT_ONCE)) {
+    for requests in of_one_chip(requests, AT_ONCE) {
         if let Some(chip) = requests.iter().find(|request| request.is_sent()).map(|request| request.pin.chip) {
             // From inside one of the driver's own calls nothing can be taken.
             let _ = chip.hold(&mut |chip| {
@@ -176,7 +190,7 @@ fn collect<T>(requests: &mut [Request<'_, T>]) -> usize {
 /// for what is next, with its progress.
 fn send<'p, T>(requests: &mut [Request<'p, T>], next: &mut usize) -> Option<(&'p dyn Lines, u32)> {
     let rest = requests.get_mut(*next..).unwrap_or_default();
-    let full = rest.chunk_by_mut(Request::has_same_chip).find_map(send_to_one);
+    let full = of_one_chip(rest, usize::MAX).find_map(send_to_one);
     let unsent = requests.iter().skip(*next).position(Request::is_unsent);
     *next = unsent.map_or(requests.len(), |unsent| next.saturating_add(unsent));
     full
@@ -187,7 +201,7 @@ fn send_to_one<'p, T>(requests: &mut [Request<'p, T>]) -> Option<(&'p dyn Lines,
     let chip = requests.iter().find(|request| request.is_unsent())?.pin.chip;
     let now = chip.announce();
     let mut full = None;
-    for requests in requests.chunks_mut(AT_ONCE) {
+    for requests in of_one_chip(requests, AT_ONCE) {
         let held = chip.hold(&mut |chip| {
             // In one go, so that nothing is missed that makes room from here on.
             let has_room = requests.iter_mut().all(|request| request.send(chip, now));

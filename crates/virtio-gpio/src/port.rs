@@ -74,11 +74,9 @@ impl Port<'_, Output<'_>> {
     ///
     /// [`PortError`] names the pins that failed; the others are as they should be.
     pub fn write(&mut self, mask: u64, levels: u64) -> Result<(), PortError> {
+        let chosen = bits().zip(self.pins.iter_mut()).filter(|(bit, _)| mask & bit != 0);
         let mut batch = Batch::new();
-        for (bit, pin) in bits().zip(self.pins.iter_mut()).filter(|(bit, _)| mask & bit != 0) {
-            // There is room for all that there are.
-            let _ = batch.push(pin.request_set(Level::from(levels & bit != 0)));
-        }
+        fill(&mut batch, chosen.map(|(bit, pin)| pin.request_set(Level::from(levels & bit != 0))));
         run(mask, &mut batch, |()| false).map(|_| ())
     }
 
@@ -88,7 +86,8 @@ impl Port<'_, Output<'_>> {
     ///
     /// [`PortError`] names the pins that failed, and has the levels of the others.
     pub fn read(&self) -> Result<u64, PortError> {
-        let mut batch = self.pins.iter().take(BITS).map(Output::request_level).collect();
+        let mut batch = Batch::new();
+        fill(&mut batch, self.pins.iter().map(Output::request_level));
         run(u64::MAX, &mut batch, bool::from)
     }
 }
@@ -100,7 +99,8 @@ impl Port<'_, Input<'_>> {
     ///
     /// [`PortError`] names the pins that failed, and has the levels of the others.
     pub fn read(&self) -> Result<u64, PortError> {
-        let mut batch = self.pins.iter().take(BITS).map(Input::request_level).collect();
+        let mut batch = Batch::new();
+        fill(&mut batch, self.pins.iter().map(Input::request_level));
         run(u64::MAX, &mut batch, bool::from)
     }
 }
@@ -112,6 +112,13 @@ fn bits() -> impl Iterator<Item = u64> {
 
 /// Requests for the pins of a port, or for some of them.
 type Batch<'p, T> = Vec<Request<'p, T>, BITS>;
+
+fn fill<'p, T>(batch: &mut Batch<'p, T>, requests: impl Iterator<Item = Request<'p, T>>) {
+    for request in requests {
+        // There is room for all that there are.
+        let _ = batch.push(request);
+    }
+}
 
 /// Runs the requests for the pins whose bits `mask` has. Gives the bits whose answer `is_set`.
 fn run<T>(mask: u64, batch: &mut Batch<'_, T>, is_set: fn(T) -> bool) -> Result<u64, PortError> {

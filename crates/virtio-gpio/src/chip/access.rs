@@ -36,7 +36,7 @@ pub(crate) trait Lines: Sync + fmt::Debug {
     fn deadline(&self) -> Instant;
     /// Changes with whatever may have made room for a request.
     fn progress(&self) -> u32;
-    /// Waits until `progress` is no longer current, and for room for a good part of a batch where that comes soon. `false` if
+    /// Waits until `progress` is no longer current, and for half of the request slots where they become free soon. `false` if
     /// there was no progress by the deadline.
     fn wait_for_room(&self, progress: u32, deadline: Instant) -> bool;
     fn abandon(&self, ticket: Ticket);
@@ -122,11 +122,12 @@ impl<P: Platform> Lines for Chip<'_, P> {
     }
 
     fn wait_for_room(&self, progress: u32, deadline: Instant) -> bool {
+        let half = self.with(|core| u16::try_from(core.requests.capacity() / 2).unwrap_or(u16::MAX));
         while self.progress() == progress {
             if self.clock.now() >= deadline {
                 return false;
             }
-            self.wait_for_progress(progress, deadline, |requests| requests.is_half_through());
+            self.wait_for_progress(progress, deadline, half);
         }
         true
     }

@@ -211,7 +211,7 @@ impl<'a, P: Platform> Chip<'a, P> {
             let (taken, progress) = self.try_with(|core| (core.take_line(line), core.requests.progress()))?;
             match taken {
                 Err(Error::Busy) if self.clock.now() < deadline => {
-                    self.wait_for_progress(progress, deadline, |_| true);
+                    self.wait_for_progress(progress, deadline, u16::MAX);
                 }
                 taken => break taken?,
             }

@@ -420,11 +420,6 @@ impl<'a> RequestTable<'a> {
         self.under_way
     }
 
-    /// Whether at most half of the slots are under way.
-    pub(crate) fn is_half_through(&self) -> bool {
-        usize::from(self.under_way) <= self.slots.len() / 2
-    }
-
     /// When [`due`](Self::due) may next have something; never later than that.
     pub(crate) fn next_due(&self) -> Option<Instant> {
         self.not_due_before

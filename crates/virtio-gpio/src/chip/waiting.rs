@@ -4,7 +4,7 @@
 use ::core::time::Duration;
 
 use super::core::Core;
-use super::requests::{RequestTable, Ticket};
+use super::requests::Ticket;
 use super::{Chip, Submitted};
 use crate::clock::{Clock, Instant};
 use crate::dialect::{Operation, Value};
@@ -25,7 +25,7 @@ impl<P: Platform> Chip<'_, P> {
                 (submitted, look, core.requests.progress())
             })?;
             match submitted {
-                Err(Error::Busy) if now < deadline => self.wait_for_progress(progress, deadline, |_| true),
+                Err(Error::Busy) if now < deadline => self.wait_for_progress(progress, deadline, u16::MAX),
                 Err(error) => {
                     self.poll();
                     return Err(error);
@@ -36,13 +36,13 @@ impl<P: Platform> Chip<'_, P> {
     }
 
     /// Something else must end first: waits until a request has ended, until something is due, or until the deadline.
-    /// `progress` is the table's from the moment at which there was nothing for it but to wait. Whoever looks meanwhile, does
-    /// so until it is `enough`, as long as more comes.
-    pub(super) fn wait_for_progress(&self, progress: u32, deadline: Instant, enough: fn(&RequestTable<'_>) -> bool) {
+    /// `progress` is the table's from the moment at which there was nothing for it but to wait. Whoever looks meanwhile does
+    /// so until no more than `under_way` requests are under way, as long as more of them end.
+    pub(super) fn wait_for_progress(&self, progress: u32, deadline: Instant, under_way: u16) {
         let now = self.clock.now();
-        if let Some(length) = self.with(|core| core.announce()) {
+        if let Some(length) = self.with(Core::announce) {
             self.look(now, length, |core, _, _| {
-                (core.requests.progress() != progress && enough(&core.requests)).then_some(())
+                (core.requests.progress() != progress && core.requests.under_way() <= under_way).then_some(())
             });
         }
         self.poll();
