@@ -140,7 +140,10 @@ pub(crate) fn measure(peer: Peer, board: &'static str, effort: Effort) -> anyhow
     running.expect_exit(0)?;
     let first = stopwatch.first_request().context("There was no request")?;
     figures.push((Row::Boot, first.duration_since(begin).as_secs_f64() * 1e3));
-    figures.extend(reactions(stopwatch.reactions()));
+    let (half, most) = median_and_most(stopwatch.reactions());
+    let (awake, _) = median_and_most(stopwatch.wakings());
+    let reaction = [(Row::ReactionHalf, half), (Row::ReactionMost, most), (Row::ReactionAwake, awake)];
+    figures.extend(reaction.into_iter().filter_map(|(row, time)| Some((row, time?))));
     if let Some(size) = peer.size(board)? {
         figures.push((Row::ImageSize, precise(size) / 1024.0));
     }
@@ -196,14 +199,11 @@ impl Measured {
     }
 }
 
-/// The median and the 99th percentile of the reactions.
-fn reactions(mut times: Vec<Duration>) -> Vec<(Row, f64)> {
+/// The median and the 99th percentile, in microseconds.
+fn median_and_most(mut times: Vec<Duration>) -> (Option<f64>, Option<f64>) {
     times.sort_unstable();
     let at = |percent: usize| times.get(times.len() * percent / 100).map(|time| time.as_secs_f64() * 1e6);
-    [(Row::ReactionHalf, at(50)), (Row::ReactionMost, at(99))]
-        .into_iter()
-        .filter_map(|(row, time)| Some((row, time?)))
-        .collect()
+    (at(50), at(99))
 }
 
 /// Searches for the highest rate of edges that are all reported.

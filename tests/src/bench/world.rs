@@ -46,6 +46,9 @@ struct Times {
     first_request: Option<Instant>,
     /// When the input changed last.
     edge: Option<Instant>,
+    /// The guest has sent something since.
+    awake: bool,
+    wakings: Vec<Duration>,
     reactions: Vec<Duration>,
 }
 
@@ -59,6 +62,11 @@ impl Stopwatch {
         self.with(|times| times.reactions.clone())
     }
 
+    /// The times from an edge to the first request after it.
+    pub(crate) fn wakings(&self) -> Vec<Duration> {
+        self.with(|times| times.wakings.clone())
+    }
+
     fn with<T>(&self, f: impl FnOnce(&mut Times) -> T) -> T {
         // Every step leaves them whole.
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -69,10 +77,16 @@ impl Sink for Stopwatch {
     fn record(&mut self, record: &Record) {
         match record.activity {
             Activity::Request { .. } | Activity::Message { .. } => {
-                self.with(|times| _ = times.first_request.get_or_insert_with(Instant::now));
+                self.with(|times| {
+                    times.first_request.get_or_insert_with(Instant::now);
+                    if let Some(edge) = times.edge.filter(|_| !times.awake) {
+                        times.awake = true;
+                        times.wakings.push(edge.elapsed());
+                    }
+                });
             }
             Activity::Changed(change) if change.new_level().is_some() => match change.line.0 {
-                INPUT => self.with(|times| times.edge = Some(Instant::now())),
+                INPUT => self.with(|times| (times.edge, times.awake) = (Some(Instant::now()), false)),
                 ANSWER => self.with(|times| {
                     if let Some(edge) = times.edge.take() {
                         times.reactions.push(edge.elapsed());
