@@ -12,7 +12,9 @@
 mod common;
 
 use common::{DRAFT, High, Low, RATIFIED, events, ms, output, watched, with_plan};
-use gpio_loopback::{Costs, Loopback, Machine, Plan, Settings};
+use core::time::Duration;
+
+use gpio_loopback::{Costs, Loopback, Machine, Plan, Settings, Tamper};
 use gpio_model::bank::Bank;
 use gpio_model::{draft, ratified};
 use virtio_gpio::{Chip, Error, InterruptType, Level, LineId, Output, Request, run_all};
@@ -119,6 +121,24 @@ fn a_batch_that_is_polled_for_waits_for_room_without_interrupts() {
             let mut pins = outputs(chip, 32);
             let costs = cost(&machine, chip, || set_all(&mut pins, High));
             assert_eq!((costs.notifications, costs.interrupts, costs.register_accesses), (8, 0, 8));
+        });
+    }
+}
+
+/// Whoever looks for the answers to a batch goes on for as long as they come, and not for longer than that.
+#[test]
+fn a_batch_whose_answers_come_slowly_is_polled_for_to_its_end() {
+    let us = Duration::from_micros;
+    for features in [EVENT_IDX, 0] {
+        let machine = machine(8, features);
+        with_plan(&machine, &plan(8, true), |chip| {
+            let mut pins = outputs(chip, 4);
+            machine.tamper(0, [600, 1200, 1800, 2400].map(|after| Tamper::Delay(us(after))));
+            let costs = cost(&machine, chip, || set_all(&mut pins, High));
+            assert_eq!((costs.notifications, costs.interrupts), (1, 0), "no pause is longer than the limit of 1 ms");
+            machine.tamper(0, [600, 1200, 1800, 3000].map(|after| Tamper::Delay(us(after))));
+            let costs = cost(&machine, chip, || set_all(&mut pins, Low));
+            assert_eq!((costs.notifications, costs.interrupts), (1, 1), "before the last answer there is one");
         });
     }
 }
