@@ -91,7 +91,7 @@ impl Peer {
                 "set:1:{single} get:{single} set:8:{by8} set:32:{by32} set:256:{by256} stream:{stream} direction:{turns} \
                  react:{INPUT}:{ANSWER}:{edges} count:{EDGES}:{QUIET}:{rounds}"
             ),
-            Self::VirtioDrivers => format!("set:1:{single} get:{single} set:8:{by8}"),
+            Self::VirtioDrivers => format!("set:1:{single} get:{single} set:8:{by8} set:32:{by32}"),
             Self::Linux => format!(
                 "request:0:out bench:set:0:{single} bench:get:0:{single} bench:direction:0:{turns} release:0 \
                  request:0-7:out bench:set:1:{by8} release:1 request:0-31:out bench:set:2:{by32} release:2 \

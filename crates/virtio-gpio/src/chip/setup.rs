@@ -40,8 +40,8 @@ pub struct Options {
     /// How many requests may be under way at once with a draft device. Default: 1, the only number that suits every
     /// revision of the draft.
     pub draft_requests_in_flight: u16,
-    /// The longest time for which a caller who waits for an answer polls before it sleeps ([`Clock::wait`]); 0 for not
-    /// at all. How long it does, and whether it does, follows from how long answers took lately either way: a caller
+    /// The longest time for which a caller who waits for answers polls, while none comes, before it sleeps
+    /// ([`Clock::wait`]); 0 for not at all. How long it does, and whether it does, follows from how long answers took lately either way: a caller
     /// polls where the device has a processor of its own, and sleeps where the two share one. Meanwhile the device is
     /// told that answers need no interrupt. Default: 50 µs, about what waking up costs.
     pub poll_limit: Duration,
