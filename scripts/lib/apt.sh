@@ -92,6 +92,27 @@ apt_unpack_alone() {
     apt_unpack_downloaded "$1"
 }
 
+# apt_unpack_programs DIRECTORY PACKAGE...: as apt_unpack, programs that run with the system's libraries: they come from the
+# system's own suite, without what is installed. apt_environment lets them be found.
+apt_unpack_programs() {
+    local suite
+    # shellcheck source=/dev/null
+    suite=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-stable}")
+    apt_available || return 1
+    apt_open "$suite" || return 1
+    cp /var/lib/dpkg/status "$apt_root/status"
+    apt_unpack "$@"
+}
+
+# apt_environment DIRECTORY: lets programs of apt_unpack_programs be found, behind the system's own.
+apt_environment() {
+    local libraries
+    [ -d "$1/usr/bin" ] || return 0
+    libraries=$(printf '%s:' "$1"/lib/*-linux-gnu "$1"/usr/lib/*-linux-gnu)
+    # No empty word, which would be the current folder.
+    export PATH=$PATH:$1/usr/bin LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}${libraries%:}
+}
+
 apt_unpack_downloaded() {
     local package
     mkdir -p "$1"

@@ -9,7 +9,7 @@ linux_suites=(trixie bookworm-security)
 linux_configs=$root/tests/linux/kernel
 linux_program=$root/tests/linux
 linux_root=$tools/linux
-# Compilers, and what else a machine may lack, unpacked.
+# What a machine may lack beyond the compilers of cross.sh, unpacked.
 linux_unpacked=$linux_root/unpacked
 # The source and what is built from it; deleted when the kernels are there.
 linux_work=$linux_root/work
@@ -51,41 +51,35 @@ linux_build() {
 
 # linux_environment: lets unpacked tools be found, behind the machine's own.
 linux_environment() {
-    local libraries
-    [ -d "$linux_unpacked/usr/bin" ] || return 0
-    libraries=$(printf '%s:' "$linux_unpacked"/lib/*-linux-gnu "$linux_unpacked"/usr/lib/*-linux-gnu)
-    export PATH=$PATH:$linux_unpacked/usr/bin LD_LIBRARY_PATH=$libraries${LD_LIBRARY_PATH:-}
+    cross_environment
+    apt_environment "$linux_unpacked"
     [ ! -x "$linux_unpacked/usr/bin/m4" ] || export M4=$linux_unpacked/usr/bin/m4
     [ ! -d "$linux_unpacked/usr/share/bison" ] || export BISON_PKGDATADIR=$linux_unpacked/usr/share/bison
 }
 
-# linux_missing_packages ARCH: Debian's names of what the build needs and this machine lacks.
+# linux_missing_packages: Debian's names of what the build needs beside a compiler and this machine lacks.
 linux_missing_packages() (
     linux_environment
-    have "$1-linux-gnu-gcc" || echo "gcc-$1-linux-gnu"
     have xz || echo xz-utils
     for tool in make flex bison bc perl; do
         have "$tool" || echo "$tool"
     done
 )
 
-# linux_bring_tools ARCH: a compiler, and the tools that the build uses. They come from the machine's own suite, because
-# they run with the libraries that the machine has.
+# linux_bring_tools ARCH: a compiler, and the tools that the build uses.
 linux_bring_tools() {
-    local missing suite
-    mapfile -t missing < <(linux_missing_packages "$1")
-    [ ${#missing[@]} -gt 0 ] || return 0
-    linux_problem="the kernel's build needs ${missing[*]} (Debian's names)"
-    # shellcheck source=/dev/null
-    suite=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-stable}")
-    say "linux: unpacking ${missing[*]} of Debian's $suite"
-    if apt_available && apt_open "$suite"; then
-        # What is installed need not be brought again.
-        cp /var/lib/dpkg/status "$apt_root/status"
-        apt_unpack "$linux_unpacked" "${missing[@]}" && return
+    local missing
+    if ! cross_is_ready "$1" && ! "$root/scripts/setup" --quiet --only cross; then
+        linux_problem="the kernel's build needs a C compiler for $1, see above"
+        return 1
     fi
-    linux_problem+=", and cannot unpack them: $apt_problem"
-    return 1
+    mapfile -t missing < <(linux_missing_packages)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    say "linux: unpacking ${missing[*]}"
+    apt_unpack_programs "$linux_unpacked" "${missing[@]}" || {
+        linux_problem="the kernel's build needs ${missing[*]} (Debian's names), and cannot unpack them: $apt_problem"
+        return 1
+    }
 }
 
 linux_bring_source() {
@@ -119,10 +113,11 @@ linux_bring_source() {
 
 # linux_compile ARCH
 linux_compile() {
-    local out=$linux_work/$1 log=$linux_root/$1.log option make
+    local out=$linux_work/$1 log=$linux_root/$1.log option compiler make
     mkdir -p "$out"
     linux_config "$1" >"$out/wanted"
-    make=(nice make --silent -C "$linux_work/source" O="$out" ARCH="$(linux_name "$1")" CROSS_COMPILE="$1-linux-gnu-")
+    compiler=$(cross_compiler "$1")
+    make=(nice make --silent -C "$linux_work/source" O="$out" ARCH="$(linux_name "$1")" CROSS_COMPILE="${compiler%gcc}")
     linux_problem="the kernel for $1 could not be built; all of the build's output is in ${log#"$root/"}"
     say "linux: building the kernel for $1 (about two minutes on two processors)"
     (linux_environment && "${make[@]}" KCONFIG_ALLCONFIG="$out/wanted" allnoconfig) >"$log" 2>&1 || return 1
