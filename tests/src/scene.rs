@@ -77,12 +77,11 @@ pub fn qemu_folder() -> PathBuf {
 ///
 /// # Errors
 ///
-/// When QEMU or the image is missing; the message says what to run.
+/// When QEMU is missing; the message says what to run.
 pub fn command(setting: Setting) -> anyhow::Result<QemuCommand> {
     let board = Board::load(setting.board)?;
     let folder = qemu_folder();
     let program = Program::find(&board.binary, folder.is_dir().then_some(folder.as_path()))?;
-    ensure!(board.image().is_file(), "There is no image at {}: run scripts/build", board.image().display());
     let mut command = QemuCommand::new(program, board);
     command.modern = setting.modern;
     Ok(command)
@@ -106,7 +105,7 @@ impl Scene {
     ///
     /// # Errors
     ///
-    /// When QEMU or the image is missing.
+    /// When QEMU is missing.
     pub fn new(setting: Setting, devices: Vec<(Chip, Presentation)>) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("hil").tempdir().context("Cannot make a folder")?;
         let mut command = command(setting)?;
@@ -168,8 +167,10 @@ impl Scene {
     ///
     /// # Errors
     ///
-    /// When either cannot be started.
+    /// When the image is missing, or either cannot be started.
     pub fn start(mut self) -> anyhow::Result<Running> {
+        let image = &self.command.image;
+        ensure!(image.is_file(), "There is no image at {}: run scripts/build", image.display());
         let trace = Trace::default();
         let log = Log::default();
         if self.traced {
