@@ -25,11 +25,14 @@ apt_available() {
 # apt_mirror LABEL: address of the archive with this label (Debian, Debian-Security) in the machine's own set-up.
 # The label comes from downloaded lists; an image without lists still shows the addresses, told apart by their last word.
 apt_mirror() {
-    local name=${1,,}
+    local name=${1,,} targets=(apt-get indextargets 'Created-By: Packages')
     # shellcheck disable=SC2016 # apt expands these, not this script.
-    apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    {
+        "${targets[@]}" --format '$(LABEL) $(REPO_URI)'
+        "${targets[@]}" --no-release-info --format 'none $(REPO_URI)'
+    } 2>/dev/null |
         awk -v label="$1" -v tail="/$name/" '
-            $1 == label || (NF == 1 && substr($1, length($1) - length(tail) + 1) == tail) { print $NF; exit }'
+            $1 == label || ($1 == "none" && substr($2, length($2) - length(tail) + 1) == tail) { print $NF; exit }'
 }
 
 # in_apt COMMAND...: runs apt-get, apt-cache against the private root.
