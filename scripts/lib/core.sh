@@ -119,6 +119,7 @@ core_from_rust_src() {
 core_from_debian_src() {
     local suite
     apt_available || {
+        # shellcheck disable=SC2154 # of apt.sh
         core_problem=$apt_problem
         return 1
     }
