@@ -17,19 +17,20 @@ pub(crate) const CASES: &[Entry] = &[
 /// The exit status after a panic or an unexpected exception.
 const CRASHED: i32 = 101;
 
-/// Boots an example and waits for its end, which must be a crash with these lines on the console.
-fn crashes(setting: Setting, example: &str, lines: &[&str]) -> anyhow::Result<()> {
-    let image = command(setting)?.image.with_file_name("examples").join(example).with_extension("elf");
+/// Lets the image do something that it must not, and waits for its end, which must be a crash with these lines on the
+/// console.
+fn crashes(setting: Setting, what: &str, lines: &[&str]) -> anyhow::Result<()> {
+    let image = command(setting)?.image.with_file_name("examples").join("fault.elf");
     ensure!(image.is_file(), "There is no image at {}: run scripts/build --examples", image.display());
-    let scene = Scene::new(setting, Vec::new())?.with_command(|command| QemuCommand { image, ..command });
+    let scene = Scene::new(setting, Vec::new())?.with_command(|command| QemuCommand { image, ..command }).append(what);
     let mut running = scene.start()?;
-    running.expect_exit(CRASHED).with_context(|| example.to_owned())?;
+    running.expect_exit(CRASHED).with_context(|| what.to_owned())?;
     for line in lines {
         running.expect_line(line)?;
     }
     let console = running.console.lines();
     let rows = console.iter().filter(|line| line.contains("  SP  ") || line.contains("  X12 ")).count();
-    ensure!(rows >= 2, "{example} does not show its registers:\n{}", running.text());
+    ensure!(rows >= 2, "{what} does not show its registers:\n{}", running.text());
     Ok(())
 }
 
@@ -42,28 +43,24 @@ const fn exception<'a>(setting: Setting, aarch64: &'a str, riscv64: &'a str) -> 
 }
 
 fn panic(setting: Setting) -> anyhow::Result<()> {
-    crashes(setting, "fault_panic", &["ERROR panic: on purpose, on ", " at examples/fault_panic.rs:"])
+    crashes(setting, "panic", &["ERROR panic: on purpose, on ", " at examples/fault.rs:"])
 }
 
 fn null(setting: Setting) -> anyhow::Result<()> {
-    crashes(
-        setting,
-        "fault_null",
-        &[exception(setting, "ERROR exception: data abort", "ERROR exception: load page fault")],
-    )
+    crashes(setting, "null", &[exception(setting, "ERROR exception: data abort", "ERROR exception: load page fault")])
 }
 
 fn write_code(setting: Setting) -> anyhow::Result<()> {
     let line = exception(setting, "ERROR exception: data abort", "ERROR exception: store page fault");
-    crashes(setting, "fault_write_code", &[line])
+    crashes(setting, "write-code", &[line])
 }
 
 fn execute_data(setting: Setting) -> anyhow::Result<()> {
     let line = exception(setting, "ERROR exception: instruction abort", "ERROR exception: instruction page fault");
-    crashes(setting, "fault_execute_data", &[line])
+    crashes(setting, "execute-data", &[line])
 }
 
 fn stack_overflow(setting: Setting) -> anyhow::Result<()> {
     let line = exception(setting, "ERROR exception: data abort", "ERROR exception: store page fault");
-    crashes(setting, "fault_stack_overflow", &[line, "stack overflow: the "])
+    crashes(setting, "stack-overflow", &[line, "stack overflow: the "])
 }
