@@ -50,7 +50,7 @@ impl<'p, T> Request<'p, T> {
 
     /// Makes it available to the device. `false` if there is no room, which leaves it as it is.
     fn send(&mut self, chip: &mut dyn Steps, now: Instant) -> bool {
-        if !matches!(self.state, State::Unsent) {
+        if !self.is_unsent() {
             return true;
         }
         self.state = match chip.enqueue(self.pin.slot, self.operation, now) {

@@ -7,9 +7,8 @@ use crate::queue::RingViolation;
 use crate::transport::QueueSetupError;
 
 /// Why an operation on a line did not succeed.
-///
-/// Results are passed on often, and with a tag of 32 bits they are two words, which takes no call of `memcpy` where words
-/// must be aligned.
+// With a tag of 32 bits a result is two words. Results are passed on often, and a tag of one byte takes a call of `memcpy` for
+// it where words must be aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 #[repr(u32)]

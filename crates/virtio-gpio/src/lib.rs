@@ -139,8 +139,8 @@
 //! | [`Chip::line`] | *T* for the line, *T* for a request slot, *T* for the answer | the same |
 //! | [`Input::watch`] | three times *T* and *T*: two messages from one type to another, and the level between them | the same |
 //! | `into_output` of a watched [`Input`], `release` | twice *T* and *T* | the same |
-//! | [`run_all`], [`Port`] | *T* and *T* for each filling of the request slots | the same |
-//! | [`Output::queue_set`] and their like | at once | one request; the oldest queued one is looked for among all slots |
+//! | [`run_all`], [`Port`] | *T* and *T* for each filling of the request slots | eight requests, or *C* completions |
+//! | [`Output::queue_set`] and their like | at once | one request |
 //! | [`Chip::handle_interrupt`], [`Chip::poll`] | at once | *C* completions, a message or two for each line that owes one; in a reset, clearing the rings |
 //! | [`Chip::next_event`], [`Chip::next_notice`], [`Chip::is_idle`] | at once | one record; where a drain was cut or the events were full, *C* completions |
 //! | [`Chip::next_deadline`] | at once | the lines that owe something |
@@ -151,7 +151,7 @@
 //!
 //! Memory is what [`Sizes`] says: with the default queues about 20 KiB shared with the device, and in [`Storage`] one
 //! record for each descriptor, request, line and event. None of it depends on a number from the device but the names,
-//! for which the user sets a limit. Nothing recurses, and the largest thing on the stack is a [`Port`]'s batch of 4 KiB.
+//! for which the user sets a limit. Nothing recurses, and the largest thing on the stack is a [`Port`]'s batch of 2 KiB.
 //!
 //! # Promises
 //!

@@ -13,7 +13,7 @@ use crate::pins::{Input, Output};
 const BITS: usize = 64;
 
 /// Up to 64 pins that are read, or written, together: bit 0 is the first pin. All requests go out with one notification,
-/// as those of [`run_all`], which has the bounds too; in between there are about 4 KiB on the stack.
+/// as those of [`run_all`], which has the bounds too; in between there are about 2 KiB on the stack.
 ///
 /// ```
 /// # fn show(a: virtio_gpio::Output<'_>, b: virtio_gpio::Output<'_>, c: virtio_gpio::Output<'_>)

@@ -104,6 +104,24 @@ fn what_fails_is_told_by_line() {
     });
 }
 
+/// Whoever looks for answers looks for deadlines, too, however long the others' answers keep him there.
+#[test]
+fn a_batch_that_is_polled_for_ends_by_its_deadline() {
+    let [machine, _] = machines();
+    let mut plan = plan();
+    (plan.options.timeout, plan.options.poll_limit) = (ms(10), ms(4));
+    with_plan(&machine, &plan, |chip| {
+        let mut pins = outputs(chip, 4);
+        machine.mute(LineId(3), true);
+        machine.tamper(0, [3, 6, 9].map(|after| Tamper::Delay(ms(after))));
+        let mut requests: Vec<_> = pins.iter_mut().map(|pin| pin.request_set(High)).collect();
+        let start = machine.now();
+        assert_eq!(run_all(&mut requests), Err(SomeFailed { count: 1, first: 3, error: Error::Timeout }));
+        let took = machine.now().since(start);
+        assert!(took < ms(11), "{took:?}");
+    });
+}
+
 /// A chip without room, because the application sits on its results.
 #[test]
 fn a_batch_that_finds_no_slot_ends_all_the_same() {

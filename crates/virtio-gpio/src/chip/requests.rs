@@ -473,7 +473,16 @@ impl<'a> RequestTable<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chip::Submitted;
     use proptest::prelude::*;
+
+    /// What is copied for each request is a few words. Larger, it would be copied by calls of `memcpy`.
+    #[test]
+    fn results_are_two_words_and_a_slot_is_ten() {
+        let sizes = [size_of::<Result<Value, Error>>(), size_of::<Phase>(), size_of::<Submitted>()];
+        assert_eq!(sizes, [8; 3]);
+        assert_eq!(size_of::<RequestSlot>(), 40);
+    }
 
     const SLOTS: usize = 5;
 

@@ -50,8 +50,8 @@ impl<P: Platform> Chip<'_, P> {
         self.clock.wait(wake, &|| self.with(|core| !core.has_news() && core.requests.progress() == progress));
     }
 
-    /// Looks for what comes until `done` has a result, or until nothing has come for so long. `done` is told the present, and
-    /// for how long nothing came at most. Returns its result, and the present.
+    /// Looks for what comes until `done` has a result, until nothing has come for so long, or until something is due. `done`
+    /// is told the present, and for how long nothing came at most. Returns its result, and the present.
     fn look<R>(
         &self,
         begin: Instant,
@@ -64,11 +64,11 @@ impl<P: Platform> Chip<'_, P> {
         let mut fewest = None;
         while now.since(since) < length {
             longest = longest.max(now.since(since));
-            let (result, under_way) = self.with(|core| {
+            let (result, under_way, is_due) = self.with(|core| {
                 core.look(now);
-                (done(core, now, longest), core.requests.under_way())
+                (done(core, now, longest), core.requests.under_way(), core.requests.is_due(now))
             });
-            if result.is_some() {
+            if result.is_some() || is_due {
                 return (result, now);
             }
             if fewest.is_some_and(|fewest| under_way < fewest) {
