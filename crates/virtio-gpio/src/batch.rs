@@ -117,7 +117,8 @@ impl core::error::Error for SomeFailed {}
 /// ([`Options::draft_requests_in_flight`](crate::Options::draft_requests_in_flight)), without the caller's doing. The pins
 /// may belong to several chips.
 ///
-/// Each request ends by its own deadline, and waits no longer than one more for its slot.
+/// Each request ends by its own deadline, and waits no longer than one more for its slot, whoever else wants it. Where a chip
+/// had no slot for so long, what follows for it is tried, but not waited for.
 ///
 /// Interrupts are masked for eight of them at a time.
 ///
@@ -129,12 +130,19 @@ impl core::error::Error for SomeFailed {}
 pub fn run_all<T>(requests: &mut [Request<'_, T>]) -> Result<(), SomeFailed> {
     // Before `open` all have ended, and from `next` on none was sent.
     let (mut open, mut next) = (0usize, 0usize);
+    // Where the batch is stuck, and until when it may be.
+    let mut stuck: Option<(usize, &dyn Lines, Instant)> = None;
     while let Some((chip, progress)) = send(requests, &mut next) {
+        let since = stuck.filter(|&(place, other, _)| place == next && core::ptr::addr_eq(other, chip));
+        let deadline = since.map_or_else(|| chip.deadline(), |(.., deadline)| deadline);
+        stuck = Some((next, chip, deadline));
         if collect(requests.get_mut(open..next).unwrap_or_default()) == 0
-            && !chip.wait_for_room(progress, chip.deadline())
+            && (chip.now() >= deadline || !chip.wait_for_room(progress, deadline))
             && let Some(request) = requests.get_mut(next)
         {
             request.state = State::Ended(Err(Error::Busy));
+            next = next.saturating_add(1);
+            stuck = Some((next, chip, deadline));
         }
         open = open.saturating_add(requests.iter().skip(open).take_while(|request| request.has_ended()).count());
     }

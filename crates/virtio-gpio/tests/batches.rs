@@ -10,11 +10,15 @@
 
 mod common;
 
+use std::sync::Mutex;
+
 use common::{DRAFT, High, Low, RATIFIED, input, ms, output, with_chip, with_plan};
-use gpio_loopback::{Loopback, Machine, Plan, Settings, Tamper};
+use gpio_loopback::{Bench, Loopback, Machine, Plan, Settings, Tamper};
 use gpio_model::bank::Bank;
 use gpio_model::{draft, ratified};
-use virtio_gpio::{Chip, Direction, Error, Level, LineId, Output, Port, PortError, Request, SomeFailed, run_all};
+use virtio_gpio::{
+    Chip, Direction, Error, Level, LineId, Output, Pending, Port, PortError, Request, SomeFailed, run_all,
+};
 
 const LINES: u16 = 100;
 
@@ -134,7 +138,10 @@ fn a_batch_that_finds_no_slot_ends_all_the_same() {
         };
         let pending: Vec<_> = held.iter_mut().map(|pin| pin.start_set(High).unwrap()).collect();
         let mut requests: Vec<_> = pins.iter_mut().map(|pin| pin.request_set(High)).collect();
+        let start = machine.now();
         assert_eq!(run_all(&mut requests), Err(SomeFailed { count: 2, first: 0, error: Error::Busy }));
+        let took = machine.now().since(start);
+        assert!(took < ms(1100), "{took:?}");
         for pending in pending {
             assert_eq!(pending.wait(), Ok(()));
         }
@@ -229,4 +236,35 @@ fn a_port_has_64_pins_at_most() {
         let mut pins = outputs(chip, 65);
         assert_eq!(Port::new(&mut pins).err(), Some(Error::TooManyLines { limit: 64 }));
     });
+}
+
+/// Somebody else is always quicker.
+#[test]
+#[cfg_attr(miri, ignore = "leaks its chip on purpose")]
+fn a_batch_that_never_gets_its_turn_ends_by_its_deadline() {
+    let [machine, _] = machines();
+    let bench = Box::leak(Box::new(Bench::new()));
+    let mut plan = Plan { requests: 2, ..Plan::default() };
+    plan.options.timeout = ms(100);
+    let chip = &*Box::leak(Box::new(bench.chip(&machine, &plan).unwrap()));
+    let mut pin = output(chip, 0, Low);
+    // An interrupt's handler that sends the next request as soon as one is answered.
+    let mut quick = output(chip, 1, Low);
+    machine.set_latency(ms(10));
+    let first = quick.start_set(High).unwrap();
+    let busy: Mutex<(Output<'_>, Option<Pending<'_>>)> = Mutex::new((quick, Some(first)));
+    let other = machine.clone();
+    machine.set_handler(move || {
+        chip.handle_interrupt();
+        let mut busy = busy.lock().unwrap();
+        let (pin, pending) = &mut *busy;
+        if pending.as_mut().is_some_and(|pending| pending.outcome().is_some()) {
+            *pending = (other.now().as_nanos() < 2_000_000_000).then(|| pin.start_set(High).unwrap());
+        }
+    });
+    let start = machine.now();
+    let result = run_all(&mut [pin.request_set(High)]);
+    let took = machine.now().since(start);
+    assert_eq!(result, Err(SomeFailed { count: 1, first: 0, error: Error::Busy }), "{took:?}");
+    assert!(took < ms(120), "{took:?}");
 }
