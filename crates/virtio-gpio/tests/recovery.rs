@@ -695,3 +695,18 @@ fn a_reset_can_be_asked_for_at_any_time() {
         });
     }
 }
+
+#[test]
+fn a_device_that_keeps_the_only_slot_for_callers_is_reset() {
+    for slots in [1, 2, 3, 4] {
+        let machine = ratified();
+        with_plan(&machine, &Plan { requests: slots, ..Plan::default() }, |chip| {
+            let mut a = output(chip, 0, Low);
+            let mut b = output(chip, 1, Low);
+            machine.tamper(0, [Tamper::Drop]);
+            assert_eq!(a.set(High), Err(Error::Timeout));
+            machine.advance(chip, ms(5000));
+            assert_eq!(b.set(High), Ok(()), "{slots} slots, {:?}", notices(chip));
+        });
+    }
+}

@@ -170,7 +170,7 @@ impl<P: Platform> Core<'_, P> {
             Protocol::Ratified => 2,
             Protocol::Draft => 1,
         };
-        let too_many_pinned = self.requests.pinned().saturating_mul(2) > self.requests.capacity();
+        let too_many_pinned = self.requests.too_many_pinned();
         if self.health.is_running() && (self.strikes >= limit || too_many_pinned) {
             self.begin_recovery(Fault::Unresponsive, now);
         }

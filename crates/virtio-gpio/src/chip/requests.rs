@@ -431,12 +431,15 @@ impl<'a> RequestTable<'a> {
             && self.slots.iter().filter_map(|slot| slot.next_due(self.times)).any(|due| now >= due)
     }
 
-    /// Slots that are neither free nor awaited: their memory is the device's, or their answer is still to come.
-    pub(crate) fn pinned(&self) -> usize {
-        self.slots
+    /// Whether of the slots that callers can have more than half are neither free nor awaited: their memory is the device's,
+    /// or their answer is still to come.
+    pub(crate) fn too_many_pinned(&self) -> bool {
+        let pinned = self
+            .slots
             .iter()
             .filter(|slot| matches!(slot.phase, Phase::Done(_)) && (slot.device_owns || slot.unanswered))
-            .count()
+            .count();
+        pinned.saturating_mul(2) > self.slots.len().saturating_sub(usize::from(self.slots.len() > 1))
     }
 
     /// Slots that are not free.
