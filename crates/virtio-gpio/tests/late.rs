@@ -14,7 +14,8 @@ mod common;
 use core::time::Duration;
 
 use common::{
-    High, Low, RATIFIED, input, ms, output, ratified, ratified_with, requests, triggers, with_chip, with_plan,
+    High, Low, RATIFIED, input, ms, output, ratified, ratified_with, requests, triggers, with_chip,
+    with_plan,
 };
 use gpio_loopback::{Machine, Plan, Settings, Tamper};
 use gpio_model::ratified::{Options, Quirks};
@@ -188,5 +189,25 @@ fn answers_to_a_former_holder_are_not_the_next_ones() {
         drop(pin);
         machine.advance(chip, ms(10));
         assert_eq!(requests(&machine), [Request::SetDirection(L0, Direction::None)], "it is still known to be in use");
+    });
+}
+
+/// The correction takes two messages, and the release comes in between.
+#[test]
+fn a_line_that_is_dropped_while_it_is_corrected_is_released() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let pin = output(chip, 0, High);
+        machine.tamper(0, [LATE, Tamper::Hold]);
+        let pin = pin.into_input().unwrap_err().pin;
+        // The correction's first message is with the device.
+        machine.run();
+        requests(&machine);
+        drop(pin);
+        machine.run();
+        machine.release_held(false);
+        machine.advance(chip, ms(500));
+        let seen = requests(&machine);
+        assert_eq!(seen.last(), Some(&Request::SetDirection(L0, Direction::None)), "{seen:?}");
     });
 }

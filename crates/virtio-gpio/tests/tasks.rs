@@ -708,3 +708,23 @@ fn an_event_without_an_interrupt_wakes_nobody() {
         assert!(!task.turn());
     });
 }
+
+/// The first of two messages is with the device.
+#[test]
+fn a_conversion_that_is_dropped_half_way_is_not_finished() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let line = chip.line(LineId(0)).unwrap();
+        requests(&machine);
+        machine.tamper(REQUEST_QUEUE, [Tamper::Hold]);
+        let mut conversion = Box::pin(line.into_output_async(High));
+        assert!(conversion.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        machine.run();
+        drop(conversion);
+        machine.pump(chip);
+        machine.release_held(false);
+        machine.advance(chip, ms(10));
+        let seen = requests(&machine);
+        assert_eq!(seen.last(), Some(&Request::SetDirection(LineId(0), Direction::None)), "{seen:?}");
+    });
+}

@@ -29,7 +29,9 @@ impl<P: Platform> Core<'_, P> {
         if !awaited {
             self.odd(Oddity::LateAnswer(request.target.line));
         }
-        if result.is_ok() && awaited && self.dialect.has_step_after(request.operation, request.step) {
+        // A line that was left meanwhile was released behind this message, which the next one must not undo.
+        let goes_on = awaited && request.owner != Owner::Nobody && self.record_of(&request).is_some();
+        if result.is_ok() && goes_on && self.dialect.has_step_after(request.operation, request.step) {
             self.requests.continue_with_step(slot, request.step.saturating_add(1));
             self.send_queued();
             return;
