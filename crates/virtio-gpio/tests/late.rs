@@ -14,7 +14,7 @@ mod common;
 use core::time::Duration;
 
 use common::{
-    High, Low, RATIFIED, input, ms, output, ratified, ratified_with, requests, triggers, with_chip,
+    High, Low, RATIFIED, drive, input, ms, output, ratified, ratified_with, requests, triggers, watched, with_chip,
     with_plan,
 };
 use gpio_loopback::{Machine, Plan, Settings, Tamper};
@@ -114,11 +114,11 @@ fn a_watch_that_timed_out_can_be_tried_again() {
             machine.tamper(0, [Tamper::Nothing, LATE]);
             assert_eq!(pin.watch(InterruptType::RisingEdge), Err(Error::Timeout));
             machine.advance(chip, ms(wait));
-            common::drive(&machine, chip, 0, High);
-            common::drive(&machine, chip, 0, Low);
+            drive(&machine, chip, 0, High);
+            drive(&machine, chip, 0, Low);
             assert_eq!(triggers(chip), [], "what failed does not come true behind the back");
             assert_eq!(pin.watch(InterruptType::RisingEdge), Ok(()));
-            common::drive(&machine, chip, 0, High);
+            drive(&machine, chip, 0, High);
             assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
         });
     }
@@ -209,5 +209,68 @@ fn a_line_that_is_dropped_while_it_is_corrected_is_released() {
         machine.advance(chip, ms(500));
         let seen = requests(&machine);
         assert_eq!(seen.last(), Some(&Request::SetDirection(L0, Direction::None)), "{seen:?}");
+    });
+}
+
+/// A line's requests are carried out in order, whenever they are answered.
+#[test]
+fn a_level_that_is_answered_late_is_not_taken_for_the_last_one() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = output(chip, 0, Low);
+        machine.tamper(0, [LATE]);
+        assert_eq!(pin.set(High), Err(Error::Timeout));
+        pin.set(Low).unwrap();
+        machine.advance(chip, ms(500));
+        assert_eq!((machine.line(L0).level(), pin.level_set()), (Low, Some(Low)));
+        machine.need_reset();
+        machine.advance(chip, ms(500));
+        assert_eq!(machine.line(L0).level(), Low);
+    });
+}
+
+#[test]
+fn levels_of_a_line_answered_in_another_order_leave_the_last_one() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = output(chip, 0, Low);
+        machine.tamper(0, [Tamper::Hold, Tamper::Hold]);
+        let (first, second) = (pin.start_set(High).unwrap(), pin.start_set(Low).unwrap());
+        machine.run();
+        machine.release_held(true);
+        machine.pump(chip);
+        assert_eq!((first.wait(), second.wait()), (Ok(()), Ok(())));
+        assert_eq!((machine.line(L0).level(), pin.level_set()), (Low, Some(Low)));
+    });
+}
+
+/// The first answer to two requests that end a watch comes when the line is watched again.
+#[test]
+fn a_watch_that_ended_too_late_does_not_end_the_next_one() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = watched(chip, 0, InterruptType::BothEdges);
+        machine.tamper(0, [LATE]);
+        assert_eq!(pin.watch(InterruptType::None), Err(Error::Timeout));
+        pin.watch(InterruptType::None).unwrap();
+        pin.watch(InterruptType::BothEdges).unwrap();
+        machine.advance(chip, ms(500));
+        drive(&machine, chip, 0, High);
+        assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
+    });
+}
+
+#[test]
+fn a_watch_whose_end_is_never_answered_can_be_followed_by_another() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = watched(chip, 0, InterruptType::BothEdges);
+        machine.tamper(0, [Tamper::Drop]);
+        assert_eq!(pin.watch(InterruptType::None), Err(Error::Timeout));
+        pin.watch(InterruptType::None).unwrap();
+        pin.watch(InterruptType::BothEdges).unwrap();
+        machine.advance(chip, ms(500));
+        drive(&machine, chip, 0, High);
+        assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
     });
 }

@@ -42,7 +42,9 @@ impl<P: Platform> Core<'_, P> {
         record.count = record.count.saturating_add(1);
         #[cfg(feature = "async")]
         if record.keeps_events() {
-            record.note_edge(trigger.level());
+            if !record.question.takes_earlier() {
+                record.note_edge(trigger.level());
+            }
             self.statistics.events = self.statistics.events.wrapping_add(1);
             return;
         }
@@ -115,13 +117,17 @@ impl<P: Platform> Core<'_, P> {
         self.serve_line(line_slot, now);
     }
 
-    /// Whether the device was told to switch the line's interrupt off, and has not answered yet.
+    /// Whether the device was told to switch the line's interrupt off, and has answered neither that nor what it was told
+    /// of the interrupt since.
     fn is_switching_off(&self, line_slot: u16) -> bool {
         let off = Operation::SetInterruptType(InterruptType::None);
-        let tenure = self.lines.get(line_slot).map(|record| record.tenure);
+        let Some(record) = self.lines.get(line_slot) else { return false };
         self.requests.unanswered().any(|(_, request)| {
             let Asked { operation, target, .. } = request.asked;
-            operation == off && target.line_slot == line_slot && Some(target.tenure) == tenure
+            operation == off
+                && target.line_slot == line_slot
+                && target.tenure == record.tenure
+                && self.requests.order_of(request) > record.interrupt_order
         })
     }
 

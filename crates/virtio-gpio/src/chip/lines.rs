@@ -64,6 +64,10 @@ pub struct LineSlot {
     pub(crate) empty_events: u8,
     /// Events delivered.
     pub(crate) count: u64,
+    /// The last request that the device is known to have carried out, of those that make [`usage`](Self::usage).
+    pub(crate) usage_order: u64,
+    /// The same of those that make [`interrupt`](Self::interrupt).
+    pub(crate) interrupt_order: u64,
     /// Requests that timed out in a row.
     pub(crate) strikes: u8,
     /// Given up.
@@ -133,6 +137,8 @@ impl LineSlot {
         after_reset: false,
         empty_events: 0,
         count: 0,
+        usage_order: 0,
+        interrupt_order: 0,
         strikes: 0,
         lost: false,
         #[cfg(feature = "async")]

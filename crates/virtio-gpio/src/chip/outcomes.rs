@@ -17,7 +17,7 @@ impl<P: Platform> Core<'_, P> {
             // The response is part of the request's own chain: both come back together.
             self.requests.returned(slot);
         }
-        let Some((request, awaited)) = self.requests.answered(slot) else { return };
+        let Some((request, order, awaited)) = self.requests.answered(slot) else { return };
         self.strikes = 0;
         self.health.heard(now);
         // A line that answers only while it is restored or corrected has not made up for its failures.
@@ -39,8 +39,8 @@ impl<P: Platform> Core<'_, P> {
         // What the application was told that it failed, or does not wait for any more, is not done behind its back, but
         // taken back.
         let wanted = awaited && request.owner != Owner::Nobody;
-        if result.is_ok() && request.owner != Owner::Correct && (wanted || !Self::is_taken_back(&request)) {
-            self.apply(request.operation, request.target);
+        if result.is_ok() && (wanted || !Self::is_taken_back(&request)) {
+            self.apply(request.operation, request.target, order);
         }
         if let Ok(Value::Level(level)) = result
             && let Some(record) = self.record_of(&request)
@@ -110,9 +110,18 @@ impl<P: Platform> Core<'_, P> {
         self.lines.owes(request.target.line_slot);
     }
 
-    /// Writes into the line's record what the device has carried out.
-    pub(super) fn apply(&mut self, operation: Operation, target: Target) {
+    /// Writes into the line's record what the device has carried out: in the order of the requests, though answers may come
+    /// in another.
+    pub(super) fn apply(&mut self, operation: Operation, target: Target, order: u64) {
         let Some(record) = self.record(target) else { return };
+        let applied = match operation {
+            Operation::SetInterruptType(_) => &mut record.interrupt_order,
+            _ => &mut record.usage_order,
+        };
+        if order < *applied {
+            return;
+        }
+        *applied = order;
         match operation {
             Operation::SetInput => record.usage = Use::Input,
             Operation::Release => {

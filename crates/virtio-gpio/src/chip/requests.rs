@@ -48,8 +48,8 @@ pub struct RequestSlot {
     unanswered: bool,
     /// The device was notified once more, because there was no answer for long.
     renotified: bool,
-    /// Counts requests, so that the oldest can be told.
-    pub(crate) order: u32,
+    /// The low half of what counts requests.
+    order: u32,
     /// Tells this request from earlier ones in the same slot.
     generation: u16,
     /// When it was asked for.
@@ -138,7 +138,7 @@ pub(crate) struct RequestTable<'a> {
     times: Times,
     first_free: Option<u16>,
     free: u16,
-    order: u32,
+    order: u64,
     /// Those that wait for room, the oldest first.
     first_queued: Option<u16>,
     last_queued: Option<u16>,
@@ -191,17 +191,18 @@ impl<'a> RequestTable<'a> {
             return None;
         }
         let number = self.first_free?;
+        self.order = self.order.wrapping_add(1);
+        let order = self.low_order();
         let slot = self.slots.get_mut(usize::from(number))?;
         self.first_free = slot.next;
         self.free = self.free.saturating_sub(1);
-        self.order = self.order.wrapping_add(1);
         *slot = RequestSlot {
             phase: Phase::Queued,
             asked: Asked { owner, operation, step: 0, target },
             device_owns: false,
             unanswered: false,
             renotified: false,
-            order: self.order,
+            order,
             generation: slot.generation.wrapping_add(1),
             sent: now,
             next: None,
@@ -266,6 +267,21 @@ impl<'a> RequestTable<'a> {
         self.progress
     }
 
+    /// The place of the last request among all that were ever asked for.
+    pub(crate) fn order(&self) -> u64 {
+        self.order
+    }
+
+    fn low_order(&self) -> u32 {
+        let [b0, b1, b2, b3, ..] = self.order.to_le_bytes();
+        u32::from_le_bytes([b0, b1, b2, b3])
+    }
+
+    /// The place of a request that is not over.
+    pub(crate) fn order_of(&self, slot: &RequestSlot) -> u64 {
+        self.order.wrapping_sub(self.low_order().wrapping_sub(slot.order).into())
+    }
+
     /// The request that has waited longest for room.
     pub(crate) fn next_queued(&self) -> Option<u16> {
         self.first_queued
@@ -305,15 +321,16 @@ impl<'a> RequestTable<'a> {
         }
     }
 
-    /// An answer came. Gives what was asked, and whether somebody still waits for it.
-    pub(crate) fn answered(&mut self, slot: u16) -> Option<(Asked, bool)> {
+    /// An answer came. Gives what was asked, its place among all requests, and whether somebody still waits for it.
+    pub(crate) fn answered(&mut self, slot: u16) -> Option<(Asked, u64, bool)> {
+        let order = self.get(slot).map(|slot| self.order_of(slot))?;
         let record = self.slots.get_mut(usize::from(slot)).filter(|slot| slot.unanswered)?;
         record.unanswered = false;
         self.unanswered = self.unanswered.saturating_sub(1);
         let awaited = record.phase == Phase::Sent;
         let asked = record.asked;
         self.free_if_over(slot);
-        Some((asked, awaited))
+        Some((asked, order, awaited))
     }
 
     /// The answer leaves a further message to be sent, in the same slot, before what was asked for later.
@@ -522,8 +539,7 @@ mod tests {
         fn the_oldest_of_those_that_wait_is_the_next(steps in proptest::collection::vec(step(), 0..60), order: u32) {
             let mut slots = [RequestSlot::EMPTY; SLOTS];
             let mut table = RequestTable::new(&mut slots, Duration::ZERO);
-            table.order = if order.is_multiple_of(2) { order } else { u32::MAX - order % 8 };
-            let first = table.order;
+            table.order = u64::from(if order.is_multiple_of(2) { order } else { u32::MAX - order % 8 });
             for step in steps {
                 match step {
                     Step::Begin => begin(&mut table),
@@ -550,7 +566,7 @@ mod tests {
                     }
                 }
                 let waiting = |(_, slot): &(u16, &RequestSlot)| slot.phase == Phase::Queued;
-                let oldest = table.numbered().filter(waiting).min_by_key(|(_, slot)| slot.order.wrapping_sub(first));
+                let oldest = table.numbered().filter(waiting).min_by_key(|(_, slot)| table.order_of(slot));
                 prop_assert_eq!(table.next_queued(), oldest.map(|(number, _)| number));
                 let last = table.last_queued_while(|_, _| true);
                 prop_assert_eq!(table.last_queued, last);

@@ -40,7 +40,7 @@ impl<P: Platform> Core<'_, P> {
         let &LineSlot { line, tenure, .. } = self.lines.get(line_slot).ok_or(Error::LineLost)?;
         let target = Target { line, line_slot, tenure };
         if !self.dialect.takes_message(operation) {
-            self.apply(operation, target);
+            self.apply(operation, target, self.requests.order());
             return Ok(Submitted::Done(Ok(Value::None)));
         }
         let ticket = self.requests.begin(operation, target, owner, now).ok_or(Error::Busy)?;

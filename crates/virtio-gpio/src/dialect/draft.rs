@@ -220,7 +220,7 @@ fn find<'r>(marking: Marking, message: Message, requests: &'r RequestTable<'_>) 
     let exact = requests
         .unanswered()
         .filter(|(_, request)| request.asked.target.line == message.line && fits(request))
-        .min_by_key(|(_, request)| request.order);
+        .min_by_key(|(_, request)| requests.order_of(request));
     if exact.is_some() {
         return exact;
     }
