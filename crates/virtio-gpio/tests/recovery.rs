@@ -696,6 +696,29 @@ fn a_reset_can_be_asked_for_at_any_time() {
     }
 }
 
+/// The level is read before the edge and told behind it.
+#[test]
+fn an_edge_that_comes_before_the_level_after_a_reset_is_reported_once() {
+    for kind in [InterruptType::BothEdges, InterruptType::RisingEdge] {
+        let machine = ratified();
+        with_chip(&machine, |chip| {
+            let _pin = watched(chip, 0, kind);
+            // Direction, interrupt type; the level is read at once and told later.
+            machine.tamper(0, [Tamper::Nothing, Tamper::Nothing, Tamper::Delay(ms(5))]);
+            machine.need_reset();
+            machine.advance(chip, ms(2));
+            assert!(chip.is_recovering());
+            machine.drive(LineId(0), Some(High));
+            machine.advance(chip, ms(100));
+            assert_eq!(triggers(chip), [(0, Trigger::Rising)], "{kind:?}");
+            // A reset without a change.
+            machine.need_reset();
+            machine.advance(chip, ms(500));
+            assert_eq!(triggers(chip), [], "{kind:?}");
+        });
+    }
+}
+
 #[test]
 fn a_device_that_keeps_the_only_slot_for_callers_is_reset() {
     for slots in [1, 2, 3, 4] {

@@ -709,6 +709,39 @@ fn an_event_without_an_interrupt_wakes_nobody() {
     });
 }
 
+/// Whether they were handled before it or not.
+#[test]
+fn edges_before_a_wait_do_not_count() {
+    for seen in [false, true] {
+        let machine = ratified();
+        with_chip(&machine, |chip| {
+            let mut context = Context::from_waker(Waker::noop());
+            let mut pin = input(chip, 0);
+            {
+                let mut wait = pin!(pin.wait_for_edge(None));
+                for _ in 0..5 {
+                    assert!(wait.as_mut().poll(&mut context).is_pending());
+                    machine.pump(chip);
+                }
+                drive(&machine, chip, 0, High);
+                assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(Ok(())));
+            }
+            machine.drive(LineId(0), Some(Low));
+            machine.run();
+            if seen {
+                chip.handle_interrupt();
+            }
+            let mut wait = pin!(pin.wait_for_edge(None));
+            for _ in 0..5 {
+                assert!(wait.as_mut().poll(&mut context).is_pending(), "handled: {seen}");
+                machine.pump(chip);
+            }
+            drive(&machine, chip, 0, High);
+            assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(Ok(())));
+        });
+    }
+}
+
 /// The first of two messages is with the device.
 #[test]
 fn a_conversion_that_is_dropped_half_way_is_not_finished() {

@@ -102,6 +102,7 @@ impl<P: Platform> Core<'_, P> {
             InterruptType::RisingEdge | InterruptType::FallingEdge => {
                 let level = Level::from(record.interrupt == InterruptType::RisingEdge);
                 record.last = Some(level);
+                record.question.is_overtaken();
                 record.rearm = Rearm::Soon;
                 self.deliver(line_slot, Trigger::edge_to(level), false, now);
             }

@@ -52,6 +52,9 @@ enum Ask {
 pub(crate) struct Question {
     /// Events that came since the last answer, each of which is an edge.
     events: u8,
+    /// So many of these came before a task waited for an edge, and are not worth waking it.
+    #[cfg(feature = "async")]
+    earlier: u8,
     /// One more event came, which may be for the edge that was found by the level.
     excused: bool,
     /// An event came since the level was last asked for: the answer may be older than it, and explains nothing.
@@ -67,8 +70,17 @@ pub(crate) struct Question {
 
 impl Question {
     /// Nothing is open.
-    pub(crate) const NONE: Self =
-        Self { events: 0, excused: false, outdated: false, found: None, ask: Ask::No, waited: false, failures: 0 };
+    pub(crate) const NONE: Self = Self {
+        events: 0,
+        #[cfg(feature = "async")]
+        earlier: 0,
+        excused: false,
+        outdated: false,
+        found: None,
+        ask: Ask::No,
+        waited: false,
+        failures: 0,
+    };
 
     /// An event came.
     pub(crate) fn event_came(&mut self, now: Instant) {
@@ -79,6 +91,25 @@ impl Question {
         } else {
             self.events = self.events.saturating_add(1);
         }
+    }
+
+    /// A task waits for an edge from here on.
+    #[cfg(feature = "async")]
+    pub(crate) fn wait_begins(&mut self) {
+        self.earlier = self.events;
+    }
+
+    /// Whether the edge that is delivered now is from before that.
+    #[cfg(feature = "async")]
+    pub(crate) fn takes_earlier(&mut self) -> bool {
+        let earlier = self.earlier > 0;
+        self.earlier = self.earlier.saturating_sub(1);
+        earlier
+    }
+
+    /// An event came that explains itself.
+    pub(crate) fn is_overtaken(&mut self) {
+        self.outdated = true;
     }
 
     /// The line's level is explained, or an event is to explain it.

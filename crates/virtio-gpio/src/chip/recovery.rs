@@ -232,6 +232,7 @@ impl<P: Platform> Core<'_, P> {
                     && let Some(record) = self.lines.get_mut(line_slot)
                 {
                     record.after_reset = true;
+                    record.asking = true;
                     // A level-triggered line of the draft fires again by the level that is read now.
                     record.armed |= draft && record.interrupt.is_level() && record.rearm == Rearm::Soon;
                 }

@@ -241,7 +241,15 @@ impl<P: Platform> Tasks for Chip<'_, P> {
     }
 
     fn expect_edge(&self, line_slot: u16, kind: InterruptType) {
-        self.with(|core| core.lines.get_mut(line_slot).map(|record| record.capture = Capture::Waiting(kind)));
+        let now = self.clock.now();
+        self.with(|core| {
+            // What has come is from before.
+            core.poll(now);
+            if let Some(record) = core.lines.get_mut(line_slot) {
+                record.question.wait_begins();
+                record.capture = Capture::Waiting(kind);
+            }
+        });
     }
 
     fn poll_edge(&self, line_slot: u16, waker: &Waker) -> Poll<Result<(), Error>> {
