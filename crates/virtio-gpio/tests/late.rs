@@ -274,3 +274,23 @@ fn a_watch_whose_end_is_never_answered_can_be_followed_by_another() {
         assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
     });
 }
+
+/// The first edge leads away from the level that was read last, whichever was told last.
+#[test]
+fn an_older_level_that_is_told_later_is_not_the_last_one() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = input(chip, 0);
+        // A level that is told late, the level before the watch, the type.
+        machine.tamper(0, [Tamper::Hold, Tamper::Nothing, Tamper::Delay(ms(10))]);
+        let old = pin.start_level().unwrap();
+        machine.run();
+        machine.drive(L0, Some(High));
+        let other = machine.clone();
+        machine.at(machine.now().after(ms(5)), move || other.release_held(false));
+        pin.watch(InterruptType::BothEdges).unwrap();
+        assert_eq!(old.wait(), Ok(Low));
+        drive(&machine, chip, 0, Low);
+        assert_eq!(triggers(chip), [(0, Trigger::Falling)]);
+    });
+}

@@ -68,6 +68,8 @@ pub struct LineSlot {
     pub(crate) usage_order: u64,
     /// The same of those that make [`interrupt`](Self::interrupt).
     pub(crate) interrupt_order: u64,
+    /// The last request that was answered with a level.
+    pub(crate) level_order: u64,
     /// Requests that timed out in a row.
     pub(crate) strikes: u8,
     /// Given up.
@@ -139,6 +141,7 @@ impl LineSlot {
         count: 0,
         usage_order: 0,
         interrupt_order: 0,
+        level_order: 0,
         strikes: 0,
         lost: false,
         #[cfg(feature = "async")]

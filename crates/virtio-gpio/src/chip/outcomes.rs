@@ -45,8 +45,11 @@ impl<P: Platform> Core<'_, P> {
         if let Ok(Value::Level(level)) = result
             && let Some(record) = self.record_of(&request)
         {
-            // In the order of arrival: a level message of the draft that follows is newer.
-            record.note_level(level);
+            // In the order of arrival: a level message of the draft that follows is newer. But no older answer is.
+            if order >= record.level_order {
+                record.level_order = order;
+                record.note_level(level);
+            }
         }
         if awaited {
             self.finished(slot, &request, result, now);
