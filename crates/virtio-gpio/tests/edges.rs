@@ -510,3 +510,39 @@ fn edges_without_a_level_alternate_and_say_that_it_is_assumed() {
         assert_eq!(seen.iter().map(|event| (event.trigger, event.assumed)).collect::<Vec<_>>(), [(Rising, false)]);
     });
 }
+
+/// An edge whose level is not told yet takes room as well.
+#[test]
+fn a_line_is_not_armed_without_room_for_what_it_may_bring() {
+    let machine = ratified();
+    with_plan(&machine, &Plan { events: 1, ..Plan::default() }, |chip| {
+        let _pin = watched(chip, 0, BothEdges);
+        machine.tamper(0, [Tamper::Delay(ms(10))]);
+        drive(&machine, chip, 0, High);
+        machine.advance(chip, ms(1));
+        drive(&machine, chip, 0, Low);
+        machine.advance(chip, ms(100));
+        let mut seen = Vec::new();
+        while let Some(event) = chip.next_event() {
+            seen.push(event.trigger);
+            machine.advance(chip, ms(100));
+        }
+        assert_eq!((seen.as_slice(), chip.statistics().dropped_events), (&[Rising, Falling][..], 0));
+    });
+}
+
+#[test]
+fn edges_behind_a_slow_level_are_not_lost() {
+    let machine = ratified();
+    with_plan(&machine, &Plan { events: 1024, ..Plan::default() }, |chip| {
+        let _pin = watched(chip, 0, BothEdges);
+        machine.tamper(0, [Tamper::Delay(ms(500))]);
+        for edge in 0..300 {
+            drive(&machine, chip, 0, if edge % 2 == 0 { High } else { Low });
+        }
+        machine.advance(chip, ms(1000));
+        let count = triggers(chip).len();
+        assert!(count >= 256, "{count}");
+        assert_eq!((count, chip.statistics().dropped_events), (300, 0));
+    });
+}

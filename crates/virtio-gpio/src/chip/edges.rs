@@ -184,7 +184,8 @@ impl<P: Platform> Core<'_, P> {
             Rearm::Soon => true,
             Rearm::At(at) => now >= at,
         };
-        let room = record.keeps_events() || self.events.room() > 0;
+        // What came and is not explained yet takes room as well.
+        let room = record.keeps_events() || self.events.room() > record.question.events().into();
         let may = due && room && !self.is_switching_off(line_slot);
         let armed = may && (record.armed || self.dialect.arm(bus!(self), line_slot, record.line));
         if let Some(record) = self.lines.get_mut(line_slot).filter(|_| due) {

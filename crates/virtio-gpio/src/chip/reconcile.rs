@@ -51,10 +51,10 @@ enum Ask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Question {
     /// Events that came since the last answer, each of which is an edge.
-    events: u8,
+    events: u16,
     /// So many of these came before a task waited for an edge, and are not worth waking it.
     #[cfg(feature = "async")]
-    earlier: u8,
+    earlier: u16,
     /// One more event came, which may be for the edge that was found by the level.
     excused: bool,
     /// An event came since the level was last asked for: the answer may be older than it, and explains nothing.
@@ -117,6 +117,11 @@ impl Question {
         self.ask = Ask::No;
         self.waited = false;
         self.failures = 0;
+    }
+
+    /// Events that are still to be delivered.
+    pub(crate) fn events(&self) -> u16 {
+        self.events
     }
 
     /// Whether something is to be asked, now or later.
@@ -202,7 +207,7 @@ impl<P: Platform> Core<'_, P> {
     }
 
     /// For both edges: delivers what events have reported.
-    fn deliver_events(&mut self, line_slot: u16, events: u8, read: Option<Level>, now: Instant) {
+    fn deliver_events(&mut self, line_slot: u16, events: u16, read: Option<Level>, now: Instant) {
         let Some(record) = self.lines.get_mut(line_slot) else { return };
         let known = if record.last_is_assumed { None } else { record.last };
         // Without a level from before, the one read now says how the edges must have begun.
