@@ -475,3 +475,19 @@ fn names_end_where_offsets_end() {
         assert_eq!(names, [Some(0x1_0000 - 0x40)]);
     });
 }
+
+/// Replies come, and what was sent never comes back: there is nothing to time out, and no slot either.
+#[test]
+fn a_draft_device_that_keeps_what_it_was_sent_is_reset() {
+    let machine = draft();
+    with_plan(&machine, &Plan::default(), |chip| {
+        let mut pin = output(chip, 0, Low);
+        machine.tamper_every(1, Some(Tamper::Drop));
+        let mut failed = 0;
+        for _ in 0..40 {
+            failed += u32::from(pin.set(High).is_err());
+            machine.advance(chip, ms(10));
+        }
+        assert!(failed < 20, "{failed} {:?}", notices(chip));
+    });
+}

@@ -51,6 +51,8 @@ pub(crate) struct Core<'a, P: Platform> {
     pub(super) drain_cut: bool,
     /// Until when a level that was asked for is worth looking for by itself, by whoever would sleep otherwise.
     pub(super) answer_expected: Option<Instant>,
+    /// Since when there has been no request slot, because the device gives none back.
+    pub(super) pinned_since: Option<Instant>,
     /// What callers who wait have learnt of the device's pace.
     pub(super) patience: Patience,
 }
@@ -98,6 +100,7 @@ impl<'a, P: Platform> Core<'a, P> {
             interrupts_off: false,
             drain_cut: false,
             answer_expected: None,
+            pinned_since: None,
         }
     }
 

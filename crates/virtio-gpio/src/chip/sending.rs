@@ -6,7 +6,7 @@ use super::lines::LineSlot;
 use super::requests::{Owner, Target, Ticket};
 use crate::clock::Instant;
 use crate::dialect::{Operation, Value};
-use crate::error::Error;
+use crate::error::{Error, Fault};
 use crate::fence::Fence;
 use crate::messages::LineId;
 use crate::platform::Platform;
@@ -26,7 +26,19 @@ impl<P: Platform> Core<'_, P> {
             self.correct(line_slot, now);
             return Err(Error::Busy);
         }
-        self.request(line_slot, operation, Owner::Caller, now)
+        let submitted = self.request(line_slot, operation, Owner::Caller, now);
+        self.note_room(submitted.is_ok(), now);
+        submitted
+    }
+
+    /// A device that answers and gives no memory back leaves callers without a request slot, and nothing to time out.
+    fn note_room(&mut self, has_room: bool, now: Instant) {
+        if has_room || !self.requests.too_many_pinned() {
+            self.pinned_since = None;
+        } else if now.since(*self.pinned_since.get_or_insert(now)) >= self.options.timeout {
+            self.pinned_since = None;
+            self.begin_recovery(Fault::Unresponsive, now);
+        }
     }
 
     /// Queues a request, whoever wants it.
