@@ -761,3 +761,29 @@ fn a_conversion_that_is_dropped_half_way_is_not_finished() {
         assert_eq!(seen.last(), Some(&Request::SetDirection(LineId(0), Direction::None)), "{seen:?}");
     });
 }
+
+/// Each finds the place free while the other is on its way there.
+#[test]
+fn two_waits_that_begin_together_do_not_share_one_place() {
+    let machine = ratified();
+    let mut plan = Plan::default();
+    plan.options.event_queue_size = 2;
+    with_plan(&machine, &plan, |chip| {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut pins = [input(chip, 0), input(chip, 1)];
+        let mut waits: Vec<_> = pins.iter_mut().map(|pin| Some(Box::pin(pin.wait_for_edge(None)))).collect();
+        let mut results = [None, None];
+        for _ in 0..10 {
+            for (wait, result) in waits.iter_mut().zip(&mut results) {
+                if let Some(future) = wait
+                    && let Poll::Ready(ready) = future.as_mut().poll(&mut context)
+                {
+                    *result = Some(ready);
+                    *wait = None;
+                }
+            }
+            machine.pump(chip);
+        }
+        assert_eq!(results, [None, Some(Err(Error::TooManyWatched { limit: 1 }))]);
+    });
+}

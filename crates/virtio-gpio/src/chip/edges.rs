@@ -267,7 +267,15 @@ impl<P: Platform> Core<'_, P> {
     pub(super) fn room_to_watch(&self, line_slot: u16) -> Result<(), Error> {
         let Some(limit) = self.dialect.watch_limit() else { return Ok(()) };
         let held = |&(number, slot): &(u16, &LineSlot)| number != line_slot && (slot.armed || slot.watched());
-        let has_room = self.lines.iter().filter(held).count() < usize::from(limit);
-        if has_room { Ok(()) } else { Err(Error::TooManyWatched { limit }) }
+        // Those that are going to be watched.
+        let begun = self.requests.under_way_for_callers().filter(|request| {
+            let &&Asked { operation, target, .. } = request;
+            let record = self.lines.get(target.line_slot).filter(|record| record.tenure == target.tenure);
+            matches!(operation, Operation::SetInterruptType(kind) if kind != InterruptType::None)
+                && record.is_some_and(|record| !held(&(target.line_slot, record)))
+                && target.line_slot != line_slot
+        });
+        let count = self.lines.iter().filter(held).count().saturating_add(begun.count());
+        if count < usize::from(limit) { Ok(()) } else { Err(Error::TooManyWatched { limit }) }
     }
 }

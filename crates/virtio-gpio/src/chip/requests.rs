@@ -303,6 +303,12 @@ impl<'a> RequestTable<'a> {
         self.get(slot).is_some_and(|slot| slot.unanswered)
     }
 
+    /// What callers have asked for, and wait for.
+    pub(crate) fn under_way_for_callers(&self) -> impl Iterator<Item = &Asked> {
+        let asked = self.slots.iter().filter(|slot| slot.is_under_way()).map(|slot| &slot.asked);
+        asked.filter(|asked| asked.owner == Owner::Caller)
+    }
+
     /// Requests that were sent and not answered, also those that nobody waits for any more.
     pub(crate) fn unanswered(&self) -> impl Iterator<Item = (u16, &RequestSlot)> {
         self.numbered().filter(|(_, slot)| slot.unanswered)

@@ -8,7 +8,7 @@ use crate::clock::Instant;
 use crate::dialect::{Operation, Value};
 use crate::error::{Error, Fault};
 use crate::fence::Fence;
-use crate::messages::LineId;
+use crate::messages::{InterruptType, LineId};
 use crate::platform::Platform;
 use crate::queue::Bus;
 use crate::transport::Transport;
@@ -25,6 +25,10 @@ impl<P: Platform> Core<'_, P> {
             // Nothing comes between the messages that put a line right.
             self.correct(line_slot, now);
             return Err(Error::Busy);
+        }
+        if matches!(operation, Operation::SetInterruptType(kind) if kind != InterruptType::None) {
+            // Looked at again: another line may have been quicker.
+            self.room_to_watch(line_slot)?;
         }
         let submitted = self.request(line_slot, operation, Owner::Caller, now);
         self.note_room(submitted.is_ok(), now);
