@@ -294,3 +294,18 @@ fn an_older_level_that_is_told_later_is_not_the_last_one() {
         assert_eq!(triggers(chip), [(0, Trigger::Falling)]);
     });
 }
+
+#[test]
+fn a_question_that_is_answered_first_leaves_the_level_that_was_set_before_it() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = output(chip, 0, Low);
+        machine.tamper(0, [Tamper::Hold, Tamper::Hold]);
+        let (first, second) = (pin.start_set(High).unwrap(), pin.start_level().unwrap());
+        machine.run();
+        machine.release_held(true);
+        machine.pump(chip);
+        assert_eq!((first.wait(), second.wait()), (Ok(()), Ok(High)));
+        assert_eq!((machine.line(L0).level(), pin.level_set()), (High, Some(High)));
+    });
+}

@@ -118,8 +118,11 @@ impl<P: Platform> Core<'_, P> {
     pub(super) fn apply(&mut self, operation: Operation, target: Target, order: u64) {
         let Some(record) = self.record(target) else { return };
         let applied = match operation {
+            Operation::Names | Operation::Acquire | Operation::GetDirection | Operation::GetValue => return,
             Operation::SetInterruptType(_) => &mut record.interrupt_order,
-            _ => &mut record.usage_order,
+            Operation::SetInput | Operation::Release | Operation::SetOutput(_) | Operation::SetValue(_) => {
+                &mut record.usage_order
+            }
         };
         if order < *applied {
             return;
