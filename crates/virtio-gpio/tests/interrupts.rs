@@ -11,8 +11,12 @@
 
 mod common;
 
+use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use common::{High, Low, draft, ms, notices, output, ratified, triggers, watched, with_chip};
-use gpio_loopback::{Loopback, Machine};
+use gpio_loopback::{Bench, Loopback, Machine, Plan, Tamper};
 use virtio_gpio::{Chip, InterruptType, LineId, Notice, Oddity, Trigger};
 
 const SPURIOUS: Notice = Notice::Odd { oddity: Oddity::SpuriousInterrupt, count: 1 };
@@ -185,4 +189,31 @@ fn an_interrupt_without_a_status_finds_what_came() {
         assert_eq!(pending.outcome(), Some(Ok(())));
         assert_eq!(notices(chip), []);
     });
+}
+
+/// Somebody else may take its answer from the queue, without a word to who sleeps.
+#[test]
+#[cfg_attr(miri, ignore = "leaks its chip on purpose")]
+fn who_sleeps_is_woken_though_another_caller_polls() {
+    let machine = ratified();
+    let bench = Box::leak(Box::new(Bench::new()));
+    let chip = &*Box::leak(Box::new(bench.chip(&machine, &Plan::default()).unwrap()));
+    let (mut sleeper, mut other) = (output(chip, 0, Low), output(chip, 1, Low));
+    let interrupts = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&interrupts);
+    machine.set_handler(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        chip.handle_interrupt();
+    });
+    // The first one sleeps when the second one comes, and its answer does while the second one polls for its own.
+    machine.tamper(0, [Tamper::Hold, Tamper::Delay(Duration::from_micros(30))]);
+    let (now, device) = (machine.now(), machine.clone());
+    machine.at(now.after(ms(1)), move || {
+        let release = device.clone();
+        device.at(device.now().after(Duration::from_micros(5)), move || release.release_held(false));
+        other.set(High).unwrap();
+        core::mem::forget(other);
+    });
+    sleeper.set(High).unwrap();
+    assert!(interrupts.load(Ordering::Relaxed) > 0, "nothing else wakes who sleeps");
 }

@@ -89,7 +89,8 @@ impl<P: Platform> Core<'_, P> {
     }
 
     fn switch_interrupts_off(&mut self, look: Option<Duration>) -> Option<Duration> {
-        if look.is_some() {
+        // Whoever looks may take the answer that another one sleeps for, and nothing but its interrupt wakes that one.
+        if look.is_some() && self.sleepers == 0 {
             self.interrupts_off = true;
             self.dialect.suppress_interrupts(bus!(self));
         }

@@ -47,6 +47,8 @@ pub(crate) struct Core<'a, P: Platform> {
     pub(super) missing_since: Option<Instant>,
     /// Interrupts for answers are off, because somebody looks for them.
     pub(super) interrupts_off: bool,
+    /// Callers who sleep until an interrupt.
+    pub(super) sleepers: u16,
     /// The last drain ended at its limit. With event indexes the device need not interrupt for what is left.
     pub(super) drain_cut: bool,
     /// Until when a level that was asked for is worth looking for by itself, by whoever would sleep otherwise.
@@ -98,6 +100,7 @@ impl<'a, P: Platform> Core<'a, P> {
             interrupt_cleared: false,
             missing_since: None,
             interrupts_off: false,
+            sleepers: 0,
             drain_cut: false,
             answer_expected: None,
             pinned_since: None,

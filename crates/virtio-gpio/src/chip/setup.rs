@@ -43,7 +43,7 @@ pub struct Options {
     /// The longest time for which a caller who waits for answers polls, while none comes, before it sleeps
     /// ([`Clock::wait`]); 0 for not at all. How long it does, and whether it does, follows from how long answers took lately either way: a caller
     /// polls where the device has a processor of its own, and sleeps where the two share one. Meanwhile the device is
-    /// told that answers need no interrupt. Default: 50 µs, about what waking up costs.
+    /// told that answers need no interrupt, unless another caller sleeps. Default: 50 µs, about what waking up costs.
     pub poll_limit: Duration,
 }
 

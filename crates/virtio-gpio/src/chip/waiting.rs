@@ -45,9 +45,19 @@ impl<P: Platform> Chip<'_, P> {
                 (core.requests.progress() != progress && core.requests.under_way() <= under_way).then_some(())
             });
         }
-        self.poll();
-        let wake = self.next_deadline().map_or(deadline, |due| due.min(deadline));
+        let now = self.clock.now();
+        let due = self.with(|core| {
+            core.poll(now);
+            core.sleepers = core.sleepers.saturating_add(1);
+            core.next_deadline()
+        });
+        #[cfg(feature = "async")]
+        self.wake_overdue(now);
+        #[cfg(feature = "async")]
+        let due = due.into_iter().chain(self.next_overdue()).min();
+        let wake = due.map_or(deadline, |due| due.min(deadline));
         self.clock.wait(wake, &|| self.with(|core| !core.has_news() && core.requests.progress() == progress));
+        self.with(|core| core.sleepers = core.sleepers.saturating_sub(1));
     }
 
     /// Looks for what comes until `done` has a result, until nothing has come for so long, or until something is due. `done`
@@ -107,9 +117,14 @@ impl<P: Platform> Chip<'_, P> {
             }
             now = end;
         }
+        let mut slept = 0;
         loop {
             let (result, wake) = self.try_with(|core| {
-                (core.conclude(ticket, now, look.is_some(), now.since(since)), core.next_deadline())
+                core.sleepers = core.sleepers.saturating_sub(slept);
+                let result = core.conclude(ticket, now, look.is_some(), now.since(since));
+                slept = u16::from(result.is_none());
+                core.sleepers = core.sleepers.saturating_add(slept);
+                (result, core.next_deadline())
             })?;
             if let Some(result) = result {
                 return result;
