@@ -309,3 +309,43 @@ fn a_question_that_is_answered_first_leaves_the_level_that_was_set_before_it() {
         assert_eq!((machine.line(L0).level(), pin.level_set()), (High, Some(High)));
     });
 }
+
+/// The answer to what an event led to is held back, while the line changes hands.
+#[test]
+fn a_level_that_was_asked_for_another_holder_is_no_edge() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let pin = watched(chip, 0, InterruptType::BothEdges);
+        machine.tamper(0, [Tamper::Hold]);
+        drive(&machine, chip, 0, High);
+        drop(pin);
+        machine.pump(chip);
+        drive(&machine, chip, 0, Low);
+        let _pin = watched(chip, 0, InterruptType::BothEdges);
+        machine.pump(chip);
+        machine.release_held(false);
+        machine.pump(chip);
+        assert_eq!(triggers(chip), []);
+        drive(&machine, chip, 0, High);
+        assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
+    });
+}
+
+#[test]
+fn a_level_that_was_asked_for_an_earlier_watch_is_no_edge() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = watched(chip, 0, InterruptType::BothEdges);
+        machine.tamper(0, [Tamper::Hold]);
+        drive(&machine, chip, 0, High);
+        pin.watch(InterruptType::None).unwrap();
+        drive(&machine, chip, 0, Low);
+        pin.watch(InterruptType::BothEdges).unwrap();
+        machine.pump(chip);
+        machine.release_held(false);
+        machine.pump(chip);
+        assert_eq!(triggers(chip), []);
+        drive(&machine, chip, 0, High);
+        assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
+    });
+}

@@ -60,6 +60,8 @@ impl<P: Platform> Core<'_, P> {
     fn finished(&mut self, slot: u16, request: &Asked, result: Result<Value, Error>, now: Instant) {
         self.requests.finish(slot, result);
         match request.owner {
+            // The level that a former holder's event was about is nothing to the next one.
+            Owner::EventLevel if self.record_of(request).is_none() => (),
             Owner::EventLevel => self.level_answered(request.target.line_slot, result, now),
             Owner::Restore => self.restore_answered(request.target.line_slot, request.operation, result, now),
             Owner::Correct => self.correction_answered(request, result),
@@ -145,6 +147,10 @@ impl<P: Platform> Core<'_, P> {
                 record.enabled = kind != InterruptType::None;
                 record.empty_events = 0;
                 record.question = Question::NONE;
+                if record.asking {
+                    // By an event of an earlier watch.
+                    record.question.is_overtaken();
+                }
                 if !record.enabled {
                     record.rearm = Rearm::No;
                 }

@@ -107,7 +107,7 @@ impl Question {
         earlier
     }
 
-    /// An event came that explains itself.
+    /// What was asked for is no longer what counts: an event came that explains itself, or the line is watched anew.
     pub(crate) fn is_overtaken(&mut self) {
         self.outdated = true;
     }
