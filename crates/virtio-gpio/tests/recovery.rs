@@ -733,3 +733,24 @@ fn a_device_that_keeps_the_only_slot_for_callers_is_reset() {
         });
     }
 }
+
+/// The only request slot is taken by a result that the application does not look at.
+#[test]
+fn a_recovery_waits_for_a_slot_rather_than_giving_the_device_up() {
+    let machine = ratified();
+    with_plan(&machine, &Plan { requests: 1, ..Plan::default() }, |chip| {
+        let mut led = output(chip, 0, Low);
+        let _button = watched(chip, 1, InterruptType::BothEdges);
+        machine.tamper(0, [Tamper::Hold]);
+        let mut pending = led.start_set(High).unwrap();
+        machine.run();
+        machine.need_reset();
+        machine.advance(chip, ms(60_000));
+        assert_eq!(pending.outcome(), Some(Err(Error::OutcomeUnknown)));
+        machine.advance(chip, ms(10));
+        assert_eq!((chip.has_failed(), chip.is_recovering(), chip.statistics().resets), (false, false, 1));
+        assert_eq!(led.set(High), Ok(()));
+        drive(&machine, chip, 1, High);
+        assert_eq!(triggers(chip), [(1, Trigger::Rising)]);
+    });
+}

@@ -192,6 +192,8 @@ impl<P: Platform> Core<'_, P> {
                     self.health.state = State::Resetting { until, look: now.after(RESET_LOOK) };
                 }
             }
+            // It had to wait for a request slot.
+            State::Restoring { .. } if self.requests.under_way() == 0 => self.restore(now),
             State::Running | State::Pausing { .. } | State::Restoring { .. } | State::Failed => (),
         }
     }
@@ -239,6 +241,8 @@ impl<P: Platform> Core<'_, P> {
                 match self.request(line_slot, operation, Owner::Restore, now) {
                     Ok(Submitted::Ticket(_)) => return,
                     Ok(Submitted::Done(_)) => (),
+                    // The application has not looked at the result that has the only slot.
+                    Err(Error::Busy) => return,
                     Err(_) => {
                         self.try_failed(now);
                         return;
