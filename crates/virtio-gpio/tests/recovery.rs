@@ -754,3 +754,24 @@ fn a_recovery_waits_for_a_slot_rather_than_giving_the_device_up() {
         assert_eq!(triggers(chip), [(1, Trigger::Rising)]);
     });
 }
+
+/// Its interrupts go on, but nobody asks for its level any more: the requests would stay with the device.
+#[test]
+fn edges_of_a_line_that_was_given_up_cost_the_others_nothing() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 0, Low);
+        let _button = watched(chip, 1, InterruptType::BothEdges);
+        machine.mute(LineId(1), true);
+        for edge in 0..60 {
+            led.set(if edge % 2 == 0 { High } else { Low }).unwrap();
+            drive(&machine, chip, 1, if edge % 2 == 0 { High } else { Low });
+            for _ in 0..5 {
+                machine.advance(chip, ms(250));
+                led.set(High).unwrap();
+            }
+        }
+        assert_eq!(chip.statistics().resets, 0, "{:?}", notices(chip));
+        assert!(!chip.has_event_under_way());
+    });
+}

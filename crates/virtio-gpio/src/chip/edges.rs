@@ -175,7 +175,7 @@ impl<P: Platform> Core<'_, P> {
             return;
         }
         self.correct(line_slot, now);
-        if !record.watched() || !record.enabled {
+        if !record.watched() || !record.enabled || record.lost {
             return;
         }
         self.serve_question(line_slot, now);
@@ -259,7 +259,7 @@ impl<P: Platform> Core<'_, P> {
 
     /// Whether it is being worked out which edges there were.
     pub(super) fn has_event_under_way(&self) -> bool {
-        let asks = |slot: &LineSlot| slot.watched() && (slot.asking || slot.question.is_open());
+        let asks = |slot: &LineSlot| slot.watched() && !slot.lost && (slot.asking || slot.question.is_open());
         self.health.is_running() && self.lines.iter().any(|(_, slot)| asks(slot))
     }
 

@@ -142,9 +142,8 @@ impl<P: Platform> Core<'_, P> {
     /// Asks for the level of a line, if that is due and no question is under way.
     pub(super) fn serve_question(&mut self, line_slot: u16, now: Instant) {
         let Some(record) = self.lines.get_mut(line_slot).filter(|record| !record.asking) else { return };
-        let (question, lost) = (&mut record.question, record.lost);
+        let question = &mut record.question;
         match question.asked_at() {
-            Some(_) if lost => question.settled(),
             Some(at) if now < at => self.lines.owes(line_slot),
             waited => {
                 if question.is_open() {

@@ -239,10 +239,9 @@ impl<P: Platform> Core<'_, P> {
                     record.armed |= draft && record.interrupt.is_level() && record.rearm == Rearm::Soon;
                 }
                 match self.request(line_slot, operation, Owner::Restore, now) {
-                    Ok(Submitted::Ticket(_)) => return,
+                    // Busy: the application has not looked at the result that has the only slot.
+                    Ok(Submitted::Ticket(_)) | Err(Error::Busy) => return,
                     Ok(Submitted::Done(_)) => (),
-                    // The application has not looked at the result that has the only slot.
-                    Err(Error::Busy) => return,
                     Err(_) => {
                         self.try_failed(now);
                         return;
