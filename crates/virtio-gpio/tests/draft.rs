@@ -491,3 +491,13 @@ fn a_draft_device_that_keeps_what_it_was_sent_is_reset() {
         assert!(failed < 20, "{failed} {:?}", notices(chip));
     });
 }
+
+#[test]
+fn no_request_at_once_is_one_at_once() {
+    let machine = draft();
+    let mut plan = Plan::default();
+    plan.options.draft_requests_in_flight = 0;
+    with_plan(&machine, &plan, |chip| {
+        assert_eq!(output(chip, 0, Low).set(High), Ok(()));
+    });
+}

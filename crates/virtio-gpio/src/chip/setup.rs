@@ -38,7 +38,7 @@ pub struct Options {
     /// Default: 64.
     pub event_queue_size: u16,
     /// How many requests may be under way at once with a draft device. Default: 1, the only number that suits every
-    /// revision of the draft.
+    /// revision of the draft. 0 counts as 1.
     pub draft_requests_in_flight: u16,
     /// The longest time for which a caller who waits for answers polls, while none comes, before it sleeps
     /// ([`Clock::wait`]); 0 for not at all. How long it does, and whether it does, follows from how long answers took lately either way: a caller

@@ -119,7 +119,7 @@ impl<'a> Link<'a> {
         // is under way. Later messages never overtake: replies to the same type and line are told apart by order.
         let limit = match self.marking {
             None | Some(Marking::HostLevel) => 1,
-            Some(_) => self.in_flight,
+            Some(_) => self.in_flight.max(1),
         };
         if requests.waiting_for_answer() >= limit || self.transmit.free_descriptors() == 0 {
             return false;
