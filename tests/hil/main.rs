@@ -2,7 +2,7 @@
 //! and what the guest printed.
 //!
 //! Each test runs on every board, and where it makes a difference on modern and legacy virtio-mmio; its name says
-//! which: `aarch64::modern::ratified::r8_…`. `cargo test -p hil -- NAME` runs those whose name contains NAME.
+//! which: `hil::aarch64::modern::ratified::r8_…`. `cargo test -p hil -- NAME` runs those whose name contains NAME.
 #![allow(clippy::arithmetic_side_effects, reason = "an overflow in a test is a failure")]
 
 mod bad_answers;
@@ -88,7 +88,7 @@ fn main() {
                     let version = if modern { "modern" } else { "legacy" };
                     let setting = Setting { board, modern };
                     let run = move || case(setting).map_err(|error| Failed::from(format!("{error:#}")));
-                    let trial = Trial::test(format!("{short}::{version}::{group}::{name}"), run);
+                    let trial = Trial::test(format!("hil::{short}::{version}::{group}::{name}"), run);
                     let missing = match group {
                         "ports" => !ports::are_for(board),
                         "peer" => !peer::is_there(),
@@ -104,7 +104,7 @@ fn main() {
     }
     for &(name, steps) in verdicts::CASES {
         let run = move || verdicts::check(name, steps).map_err(|error| Failed::from(format!("{error:#}")));
-        trials.push(Trial::test(format!("verdicts::{name}"), run));
+        trials.push(Trial::test(format!("hil::verdicts::{name}"), run));
     }
     let mut arguments = Arguments::from_args();
     // A guest mostly waits: for its blink period, or for a device that does not answer. More of them than there are
