@@ -136,12 +136,12 @@ fn main() {
         .map(|case| {
             let lacks_image =
                 board(case).is_some_and(|board| !Board::load(board).is_ok_and(|board| board.image().is_file()));
-            let trial = Trial::test(format!("bridge::{case}"), move || check(case).map(|_| ()).map_err(failed));
+            let trial = Trial::test(format!("hil::bridge::{case}"), move || check(case).map(|_| ()).map_err(failed));
             trial.with_ignored_flag(lacks_image)
         })
         .collect();
     let mut arguments = Arguments::from_args();
-    let measure = Trial::bench(format!("bridge::{MEASURE}"), move |_| {
+    let measure = Trial::bench(format!("hil::bridge::{MEASURE}"), move |_| {
         let console = check(MEASURE).map_err(failed)?;
         let results: Vec<_> = console.iter().filter_map(|line| line.strip_prefix(RESULT)).collect();
         eprintln!("{}", results.join("\n"));
