@@ -501,3 +501,22 @@ fn no_request_at_once_is_one_at_once() {
         assert_eq!(output(chip, 0, Low).set(High), Ok(()));
     });
 }
+
+/// The device keeps what it was sent while it is restored, and there is one slot: it is not waited for for ever.
+#[test]
+fn a_draft_device_that_keeps_the_only_slot_while_it_is_restored_is_reset_again() {
+    let machine = draft();
+    with_plan(&machine, &Plan { requests: 1, ..Plan::default() }, |chip| {
+        let mut pin = output(chip, 0, Low);
+        machine.tamper_every(1, Some(Tamper::Drop));
+        machine.need_reset();
+        machine.advance(chip, ms(3_000));
+        assert!(chip.is_recovering(), "{:?}", notices(chip));
+        assert!(chip.next_deadline().is_some());
+        machine.tamper_every(1, None);
+        machine.advance(chip, ms(10_000));
+        assert_eq!((chip.has_failed(), chip.is_recovering()), (false, false));
+        assert!(chip.statistics().resets > 1);
+        assert_eq!(pin.set(High), Ok(()));
+    });
+}

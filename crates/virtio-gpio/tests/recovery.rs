@@ -746,7 +746,10 @@ fn a_recovery_waits_for_a_slot_rather_than_giving_the_device_up() {
         machine.run();
         machine.need_reset();
         machine.advance(chip, ms(60_000));
+        assert_eq!(chip.next_deadline(), None, "there is nothing to be done until the application looks");
         assert_eq!(pending.outcome(), Some(Err(Error::OutcomeUnknown)));
+        assert!(!chip.is_idle());
+        assert!(chip.next_deadline().is_some());
         machine.advance(chip, ms(10));
         assert_eq!((chip.has_failed(), chip.is_recovering(), chip.statistics().resets), (false, false, 1));
         assert_eq!(led.set(High), Ok(()));

@@ -70,9 +70,9 @@ impl<P: Platform> Core<'_, P> {
         }
     }
 
-    /// Whether there is something in the queues to be taken.
+    /// Whether there is something in the queues to be taken, or a slot to go on with.
     pub(super) fn has_news(&self) -> bool {
-        self.health.has_live_device() && self.dialect.has_news(bus!(self))
+        self.health.has_live_device() && (self.dialect.has_news(bus!(self)) || self.has_slot_to_restore())
     }
 
     /// Somebody is going to wait for what is sent next, or for room: for how long he is to look, as long as nothing comes, if

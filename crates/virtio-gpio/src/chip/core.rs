@@ -193,7 +193,7 @@ impl<'a, P: Platform> Core<'a, P> {
         // While the device is being reset, or was given up, nothing is armed.
         let lines = self.health.has_live_device().then(|| self.lines.owing());
         let pauses = lines.into_iter().flatten().filter_map(LineSlot::pause_ends);
-        pauses.chain(self.requests.next_due()).chain(self.health.next_deadline()).min()
+        pauses.chain(self.requests.next_due()).chain(self.health.next_deadline()).chain(self.slot_deadline()).min()
     }
 
     /// Looks whether the device asks for a reset, or lost its state.

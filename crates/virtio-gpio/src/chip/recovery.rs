@@ -192,10 +192,26 @@ impl<P: Platform> Core<'_, P> {
                     self.health.state = State::Resetting { until, look: now.after(RESET_LOOK) };
                 }
             }
-            // It had to wait for a request slot.
-            State::Restoring { .. } if self.requests.under_way() == 0 => self.restore(now),
+            State::Restoring { .. } if self.waits_for_slot() => self.restore(now),
             State::Running | State::Pausing { .. } | State::Restoring { .. } | State::Failed => (),
         }
+    }
+
+    /// Whether the restoration goes on with a request for which there was no slot.
+    fn waits_for_slot(&self) -> bool {
+        matches!(self.health.state, State::Restoring { .. }) && self.requests.under_way() == 0
+    }
+
+    /// Whether the restoration has waited for a request slot, and now there is one.
+    pub(super) fn has_slot_to_restore(&self) -> bool {
+        self.waits_for_slot() && self.requests.has_slot()
+    }
+
+    /// When the restoration goes on, or is given up, where it waits for a request slot.
+    pub(super) fn slot_deadline(&self) -> Option<Instant> {
+        let kept = || self.pinned_since.map(|since| since.after(self.options.timeout));
+        let now = Instant::from_nanos(0);
+        if self.has_slot_to_restore() { Some(now) } else { self.waits_for_slot().then(kept).flatten() }
     }
 
     /// The line slot whose turn it is.
@@ -238,8 +254,10 @@ impl<P: Platform> Core<'_, P> {
                     // A level-triggered line of the draft fires again by the level that is read now.
                     record.armed |= draft && record.interrupt.is_level() && record.rearm == Rearm::Soon;
                 }
-                match self.request(line_slot, operation, Owner::Restore, now) {
-                    // Busy: the application has not looked at the result that has the only slot.
+                let submitted = self.request(line_slot, operation, Owner::Restore, now);
+                self.note_room(submitted.is_ok(), now);
+                match submitted {
+                    // Busy: results that the application has not looked at have the slots, or the device keeps one.
                     Ok(Submitted::Ticket(_)) | Err(Error::Busy) => return,
                     Ok(Submitted::Done(_)) => (),
                     Err(_) => {

@@ -262,6 +262,11 @@ impl<'a> RequestTable<'a> {
         self.free > u16::from(self.slots.len() > 1)
     }
 
+    /// Whether [`begin`](Self::begin) would find a slot for the driver.
+    pub(crate) fn has_slot(&self) -> bool {
+        self.first_free.is_some()
+    }
+
     /// Changes whenever something happened that an operation may have waited for.
     pub(crate) fn progress(&self) -> u32 {
         self.progress

@@ -36,7 +36,7 @@ impl<P: Platform> Core<'_, P> {
     }
 
     /// A device that answers and gives no memory back leaves callers without a request slot, and nothing to time out.
-    fn note_room(&mut self, has_room: bool, now: Instant) {
+    pub(super) fn note_room(&mut self, has_room: bool, now: Instant) {
         if has_room || !self.requests.too_many_pinned() {
             self.pinned_since = None;
         } else if now.since(*self.pinned_since.get_or_insert(now)) >= self.options.timeout {
