@@ -907,3 +907,23 @@ fn the_draft_is_watched_over_in_the_same_way() {
         });
     }
 }
+
+/// One more notification is for everything that went unanswered.
+#[test]
+fn many_requests_in_doubt_are_one_more_notification() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pins: Vec<_> = (0..8).map(|line| output(chip, line, Low)).collect();
+        machine.stall(ms(500));
+        let pending: Vec<_> = pins.iter_mut().map(|pin| pin.start_set(High).unwrap()).collect();
+        let before = machine.notifications();
+        machine.pass(ms(300));
+        chip.poll();
+        // Both queues, once each.
+        assert_eq!(machine.notifications() - before, 2);
+        machine.advance(chip, ms(300));
+        for pending in pending {
+            assert_eq!(pending.wait(), Ok(()));
+        }
+    });
+}

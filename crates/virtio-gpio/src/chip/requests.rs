@@ -435,8 +435,13 @@ impl<'a> RequestTable<'a> {
         }
         let doubtful =
             |slot: &&mut RequestSlot| slot.is_under_way() && !slot.renotified && now >= slot.sent.after(times.renotify);
-        if let Some(slot) = self.slots.iter_mut().find(doubtful) {
+        // One notification is for all of them.
+        let mut any = false;
+        for slot in self.slots.iter_mut().filter(doubtful) {
             slot.renotified = true;
+            any = true;
+        }
+        if any {
             return Some(Due::Renotify);
         }
         self.not_due_before = self.slots.iter().filter_map(|slot| slot.next_due(times)).min();
