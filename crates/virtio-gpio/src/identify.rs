@@ -64,16 +64,19 @@ impl<T: Transport> Identified<T> {
     ///
     /// # Errors
     ///
-    /// [`SetupError`], with the transport handed back. The device is left with the status FAILED, or untouched if its
-    /// ID is not that of a GPIO device.
+    /// [`SetupError`], with the transport handed back. The device is left with the status FAILED; untouched if its ID is
+    /// not that of a GPIO device, and reset if its ID may be but its configuration is another device's.
     pub fn new(transport: T, clock: &impl Clock, protocol: Option<Protocol>) -> Result<Self, (SetupError, T)> {
         match Self::identify(&transport, clock, protocol) {
             Ok((protocol, features, lines, names_size)) => {
                 Ok(Self { transport, protocol, features, lines, names_size })
             }
             Err(error) => {
-                if !matches!(error, SetupError::NotGpio(_)) {
-                    add_status(&transport, DeviceStatus::FAILED);
+                match error {
+                    SetupError::NotGpio(id) if !is_gpio_id(id) => (),
+                    // Its own driver finds it as if nobody had been there.
+                    SetupError::NotGpio(_) => transport.set_status(DeviceStatus::empty()),
+                    _ => add_status(&transport, DeviceStatus::FAILED),
                 }
                 Err((error, transport))
             }

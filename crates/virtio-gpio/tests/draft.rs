@@ -18,6 +18,7 @@ use gpio_loopback::{Bench, Machine, Plan, Settings, Tamper};
 use gpio_model::bank::Bank;
 use gpio_model::draft::{EBUSY, EINVAL, Options, Refusal};
 use virtio_gpio::messages::draft::{HOST_LEVEL, Marking, Message, RequestType};
+use virtio_gpio::transport::DeviceStatus;
 use virtio_gpio::{Chip, Direction, Error, InterruptType, LineId, Notice, Oddity, Protocol, SetupError, Trigger};
 
 use Trigger::{Falling, Rising};
@@ -423,6 +424,10 @@ fn the_draft_is_known_under_both_ids() {
         let machine = Machine::draft(Bank::new(LINES), Options::default(), settings);
         let mut bench = Bench::new();
         assert_eq!(bench.chip(&machine, &Plan::default()).map(|_| ()).unwrap_err(), expected);
+        // A device of another kind is some other driver's.
+        let left_alone = expected == SetupError::NotGpio(DRAFT);
+        assert_eq!(machine.status().contains(DeviceStatus::FAILED), !left_alone);
+        assert_eq!(machine.status().is_empty(), left_alone);
     }
 }
 
