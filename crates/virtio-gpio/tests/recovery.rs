@@ -778,3 +778,25 @@ fn edges_of_a_line_that_was_given_up_cost_the_others_nothing() {
         assert!(!chip.has_event_under_way());
     });
 }
+
+/// With one request slot, the edges of a line that is restored already do not keep the others waiting.
+#[test]
+fn a_restless_line_does_not_hold_up_the_recovery() {
+    let machine = ratified();
+    with_plan(&machine, &Plan { requests: 1, ..Plan::default() }, |chip| {
+        let _first = watched(chip, 0, InterruptType::BothEdges);
+        let _second = watched(chip, 1, InterruptType::BothEdges);
+        machine.tamper_every(0, Some(Tamper::Delay(ms(1))));
+        chip.reset().unwrap();
+        let mut level = Low;
+        for _ in 0..2000 {
+            level = level.toggled();
+            machine.drive(LineId(0), Some(level));
+            machine.pass(core::time::Duration::from_micros(300));
+            machine.pump(chip);
+            chip.poll();
+            while chip.next_event().is_some() {}
+        }
+        assert!(!chip.is_recovering());
+    });
+}

@@ -154,9 +154,11 @@ impl<P: Platform> Core<'_, P> {
         }
     }
 
-    /// Asks for the level of a line; the answer is worth an event or more. Without a free request slot it stays owed.
+    /// Asks for the level of a line; the answer is worth an event or more. Without a free request slot it stays owed, and
+    /// while others are restored, who may need the only one.
     pub(super) fn ask_level(&mut self, line_slot: u16, now: Instant) {
-        let asked = self.request(line_slot, Operation::GetValue, Owner::EventLevel, now).is_ok();
+        let asked = self.health.is_running()
+            && self.request(line_slot, Operation::GetValue, Owner::EventLevel, now).is_ok();
         if let Some(record) = self.lines.get_mut(line_slot) {
             record.asking = asked;
             record.question.outdated &= !asked;
