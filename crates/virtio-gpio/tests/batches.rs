@@ -10,7 +10,8 @@
 
 mod common;
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::{DRAFT, High, Low, RATIFIED, input, ms, output, with_chip, with_plan};
 use gpio_loopback::{Bench, Loopback, Machine, Plan, Settings, Tamper};
@@ -267,4 +268,35 @@ fn a_batch_that_never_gets_its_turn_ends_by_its_deadline() {
     let took = machine.now().since(start);
     assert_eq!(result, Err(SomeFailed { count: 1, first: 0, error: Error::Busy }), "{took:?}");
     assert!(took < ms(120), "{took:?}");
+}
+
+/// While a batch waits for one chip, whoever sleeps for an answer of another is interrupted for it.
+#[test]
+fn a_batch_that_waits_for_one_chip_leaves_interrupts_of_others_on() {
+    let ([first, _], [second, _]) = (machines(), machines());
+    with_plan(&first, &plan(), |one| {
+        with_plan(&second, &Plan { requests: 3, ..plan() }, |two| {
+            let (mut led, mut pin) = (output(one, 0, Low), output(one, 1, Low));
+            let mut others = outputs(two, 3);
+            let mut other = others.pop().unwrap();
+            // Somebody keeps the slots of the second chip.
+            let pending: Vec<_> = others.iter_mut().map(|pin| pin.start_set(High).unwrap()).collect();
+            first.tamper(0, [Tamper::Hold]);
+            let waiting = led.start_set(High).unwrap();
+            first.run();
+            one.poll();
+            let raised = Arc::new(AtomicU64::new(u64::MAX));
+            let (device, result) = (first.clone(), Arc::clone(&raised));
+            second.at(second.now().after(ms(50)), move || {
+                device.run();
+                device.release_held(false);
+                result.store(device.interrupt_raised().into(), Ordering::Relaxed);
+            });
+            let error = SomeFailed { count: 1, first: 1, error: Error::Busy };
+            assert_eq!(run_all(&mut [pin.request_set(High), other.request_set(High)]), Err(error));
+            assert_eq!(raised.load(Ordering::Relaxed), 1);
+            assert_eq!(waiting.wait(), Ok(()));
+            drop(pending);
+        });
+    });
 }

@@ -217,3 +217,30 @@ fn who_sleeps_is_woken_though_another_caller_polls() {
     sleeper.set(High).unwrap();
     assert!(interrupts.load(Ordering::Relaxed) > 0, "nothing else wakes who sleeps");
 }
+
+/// A main loop that has nothing to do sleeps until an interrupt, also where another caller takes its answer from the queue.
+#[test]
+#[cfg_attr(miri, ignore = "leaks its chip on purpose")]
+fn a_main_loop_that_sleeps_is_woken_though_another_caller_polls() {
+    let machine = ratified();
+    let bench = Box::leak(Box::new(Bench::new()));
+    let chip = &*Box::leak(Box::new(bench.chip(&machine, &Plan::default()).unwrap()));
+    let (mut led, mut other) = (output(chip, 0, Low), output(chip, 1, Low));
+    let interrupts = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&interrupts);
+    machine.set_handler(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        chip.handle_interrupt();
+    });
+    machine.tamper(0, [Tamper::Hold, Tamper::Delay(Duration::from_micros(30))]);
+    let mut pending = led.start_set(High).unwrap();
+    machine.run();
+    chip.poll();
+    assert!(chip.is_idle() && !pending.is_done());
+    // The other one, on another processor.
+    let release = machine.clone();
+    machine.at(machine.now().after(Duration::from_micros(5)), move || release.release_held(false));
+    other.set(High).unwrap();
+    assert_eq!(pending.outcome(), Some(Ok(())));
+    assert!(interrupts.load(Ordering::Relaxed) > 0, "nothing else wakes who sleeps");
+}

@@ -62,7 +62,7 @@ pub(crate) trait Steps {
 
 impl<P: Platform> Steps for Core<'_, P> {
     fn enqueue(&mut self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error> {
-        self.submit(line_slot, operation, now)
+        self.submit_attended(line_slot, operation, now)
     }
 
     fn take(&mut self, ticket: Ticket) -> Option<Result<Value, Error>> {

@@ -90,7 +90,7 @@ impl<P: Platform> Core<'_, P> {
 
     fn switch_interrupts_off(&mut self, look: Option<Duration>) -> Option<Duration> {
         // Whoever looks may take the answer that another one sleeps for, and nothing but its interrupt wakes that one.
-        if look.is_some() && self.sleepers == 0 {
+        if look.is_some() && self.sleepers == 0 && self.requests.unattended() == 0 {
             self.interrupts_off = true;
             self.dialect.suppress_interrupts(bus!(self));
         }

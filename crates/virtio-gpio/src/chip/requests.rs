@@ -38,6 +38,7 @@ enum Phase {
 }
 
 /// Storage for one request under way.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a request, not states of one machine")]
 #[derive(Debug, Clone, Copy)]
 pub struct RequestSlot {
     phase: Phase,
@@ -48,6 +49,8 @@ pub struct RequestSlot {
     unanswered: bool,
     /// The device was notified once more, because there was no answer for long.
     renotified: bool,
+    /// Somebody waits in a call of the driver until it ends, or nobody cares.
+    attended: bool,
     /// The low half of what counts requests.
     order: u32,
     /// Tells this request from earlier ones in the same slot.
@@ -71,6 +74,7 @@ impl RequestSlot {
         device_owns: false,
         unanswered: false,
         renotified: false,
+        attended: false,
         order: 0,
         generation: 0,
         sent: Instant::from_nanos(0),
@@ -148,6 +152,8 @@ pub(crate) struct RequestTable<'a> {
     not_due_before: Option<Instant>,
     /// Requests that are queued or sent.
     under_way: u16,
+    /// Those of them for whose answers somebody may sleep outside of the driver.
+    unattended: u16,
     /// Counts what may have made a slot free.
     progress: u32,
 }
@@ -172,6 +178,7 @@ impl<'a> RequestTable<'a> {
             unanswered: 0,
             not_due_before: None,
             under_way: 0,
+            unattended: 0,
             progress: 0,
         }
     }
@@ -202,6 +209,7 @@ impl<'a> RequestTable<'a> {
             device_owns: false,
             unanswered: false,
             renotified: false,
+            attended: owner == Owner::Nobody,
             order,
             generation: slot.generation.wrapping_add(1),
             sent: now,
@@ -211,6 +219,7 @@ impl<'a> RequestTable<'a> {
         let due = now.after(self.times.renotify);
         self.not_due_before = Some(self.not_due_before.map_or(due, |before| before.min(due)));
         self.under_way = self.under_way.saturating_add(1);
+        self.unattended = self.unattended.saturating_add(u16::from(owner != Owner::Nobody));
         self.put_behind(self.last_queued, number);
         Some(ticket)
     }
@@ -368,6 +377,7 @@ impl<'a> RequestTable<'a> {
             }
             if matches!(before, Phase::Queued | Phase::Sent) {
                 self.under_way = self.under_way.saturating_sub(1);
+                self.unattended = self.unattended.saturating_sub(u16::from(!record.attended));
                 if self.under_way == 0 {
                     self.not_due_before = None;
                 }
@@ -410,10 +420,23 @@ impl<'a> RequestTable<'a> {
     /// Nobody waits for the result any more. The request itself goes on.
     pub(crate) fn abandon(&mut self, ticket: Ticket) {
         self.progress = self.progress.wrapping_add(1);
+        self.attend(ticket);
         if let Some(slot) = self.of(ticket) {
             slot.asked.owner = Owner::Nobody;
             self.free_if_over(ticket.slot);
         }
+    }
+
+    /// From here on somebody waits for the end of a request in a call of the driver.
+    pub(crate) fn attend(&mut self, ticket: Ticket) {
+        let Some(slot) = self.of(ticket).filter(|slot| slot.is_under_way() && !slot.attended) else { return };
+        slot.attended = true;
+        self.unattended = self.unattended.saturating_sub(1);
+    }
+
+    /// Requests under way for whose answers somebody may sleep outside of the driver, until an interrupt.
+    pub(crate) fn unattended(&self) -> u16 {
+        self.unattended
     }
 
     /// Whether [`take`](Self::take) would give a result.

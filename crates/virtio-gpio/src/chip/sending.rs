@@ -35,6 +35,20 @@ impl<P: Platform> Core<'_, P> {
         submitted
     }
 
+    /// As [`submit`](Self::submit), for somebody who waits for the end in a call of the driver.
+    pub(super) fn submit_attended(
+        &mut self,
+        line_slot: u16,
+        operation: Operation,
+        now: Instant,
+    ) -> Result<Submitted, Error> {
+        let submitted = self.submit(line_slot, operation, now)?;
+        if let Submitted::Ticket(ticket) = submitted {
+            self.requests.attend(ticket);
+        }
+        Ok(submitted)
+    }
+
     /// A device that answers and gives no memory back leaves callers without a request slot, and nothing to time out.
     pub(super) fn note_room(&mut self, has_room: bool, now: Instant) {
         if has_room || !self.requests.too_many_pinned() {

@@ -20,7 +20,7 @@ impl<P: Platform> Chip<'_, P> {
             let (submitted, look, progress) = self.try_with(|core| {
                 // Before the request: so the device sees that no interrupt is wanted.
                 let look = core.begin_look();
-                let submitted = core.submit(line_slot, operation, now);
+                let submitted = core.submit_attended(line_slot, operation, now);
                 core.notify();
                 (submitted, look, core.requests.progress())
             })?;
@@ -93,7 +93,12 @@ impl<P: Platform> Chip<'_, P> {
 
     pub(super) fn wait(&self, submitted: Submitted) -> Result<Value, Error> {
         let now = self.clock.now();
-        let look = self.with(Core::begin_look);
+        let look = self.with(|core| {
+            if let Submitted::Ticket(ticket) = submitted {
+                core.requests.attend(ticket);
+            }
+            core.begin_look()
+        });
         self.wait_from(submitted, now, look)
     }
 
