@@ -197,8 +197,8 @@ impl<'c> Input<'c> {
     /// # Errors
     ///
     /// [`Error::NoInterrupts`] if the device cannot, [`Error::TooManyWatched`] if the event queue is full, and what
-    /// every request can end with. After [`Error::Timeout`] the line is not watched, or still is if it was to end; in
-    /// both cases it can be tried again.
+    /// every request can end with. After [`Error::Timeout`] the line is not watched; where it was to end, the device is told so
+    /// once more, and events may come until it has confirmed that. In both cases it can be tried again.
     pub fn watch(&mut self, kind: InterruptType) -> Result<(), Error> {
         self.0.chip.watch(self.0.slot, kind)
     }

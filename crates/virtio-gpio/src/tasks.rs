@@ -120,8 +120,8 @@ impl<'c> Held<'c> {
     async fn listen(&self) -> Result<(), Error> {
         let tasks = self.chip.tasks();
         match tasks.capture(self.slot)? {
-            InterruptType::BothEdges => return Ok(()),
-            InterruptType::None => (),
+            (InterruptType::BothEdges, false) => return Ok(()),
+            (InterruptType::None, _) => (),
             // A type is only changed by way of NONE (VIRTIO 1.2, 5.18.6.8).
             _ => self.unwatch_async().await?,
         }

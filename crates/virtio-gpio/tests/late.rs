@@ -349,3 +349,61 @@ fn a_level_that_was_asked_for_an_earlier_watch_is_no_edge() {
         assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
     });
 }
+
+/// The device has ended the watch, and nobody knows.
+#[test]
+fn a_watch_whose_end_is_never_answered_can_be_begun_again_at_once() {
+    for wait in [0, 500] {
+        let machine = strict();
+        with_chip(&machine, |chip| {
+            let mut pin = watched(chip, 0, InterruptType::BothEdges);
+            machine.tamper(0, [Tamper::Drop]);
+            assert_eq!(pin.watch(InterruptType::None), Err(Error::Timeout));
+            machine.advance(chip, ms(wait));
+            assert_eq!(pin.watch(InterruptType::BothEdges), Ok(()));
+            machine.advance(chip, ms(500));
+            drive(&machine, chip, 0, High);
+            assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
+            drive(&machine, chip, 0, Low);
+            assert_eq!(triggers(chip), [(0, Trigger::Falling)]);
+        });
+    }
+}
+
+/// What ends a watch too late does not end the one that was begun meanwhile.
+#[test]
+fn a_watch_that_ended_too_late_can_be_begun_again_at_once() {
+    for wait in [0, 500] {
+        let machine = strict();
+        with_chip(&machine, |chip| {
+            let mut pin = watched(chip, 0, InterruptType::BothEdges);
+            machine.tamper(0, [LATE]);
+            assert_eq!(pin.watch(InterruptType::None), Err(Error::Timeout));
+            machine.advance(chip, ms(wait));
+            assert_eq!(pin.watch(InterruptType::BothEdges), Ok(()));
+            machine.advance(chip, ms(500));
+            drive(&machine, chip, 0, High);
+            assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
+            drive(&machine, chip, 0, Low);
+            assert_eq!(triggers(chip), [(0, Trigger::Falling)]);
+        });
+    }
+}
+
+/// A reset ends what was to end.
+#[test]
+fn a_watch_that_was_being_ended_is_not_restored() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut pin = watched(chip, 0, InterruptType::BothEdges);
+        machine.tamper(0, [Tamper::Drop, Tamper::Hold]);
+        assert_eq!(pin.watch(InterruptType::None), Err(Error::Timeout));
+        machine.need_reset();
+        machine.advance(chip, ms(500));
+        drive(&machine, chip, 0, High);
+        assert_eq!((chip.statistics().resets, triggers(chip)), (1, vec![]));
+        pin.watch(InterruptType::BothEdges).unwrap();
+        drive(&machine, chip, 0, Low);
+        assert_eq!(triggers(chip), [(0, Trigger::Falling)]);
+    });
+}

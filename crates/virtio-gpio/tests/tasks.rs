@@ -238,6 +238,22 @@ fn a_task_hears_of_a_time_out() {
     }
 }
 
+/// A line whose watch ended too late, or without a word, is watched anew by the next wait.
+#[test]
+fn a_wait_does_not_rely_on_a_watch_that_is_being_ended() {
+    for tamper in [Tamper::Drop, Tamper::Delay(ms(1100))] {
+        let machine = ratified();
+        with_chip(&machine, |chip| {
+            let mut pin = watched(chip, 0, InterruptType::BothEdges);
+            machine.tamper(REQUEST_QUEUE, [tamper]);
+            assert_eq!(pin.watch(InterruptType::None), Err(Error::Timeout));
+            let outside = machine.clone();
+            machine.at(machine.now().after(ms(500)), move || outside.drive(LineId(0), Some(High)));
+            assert_eq!(run(&machine, chip, pin.wait_for_rising_edge()), Ok(()));
+        });
+    }
+}
+
 /// Requests under way when the device is reset.
 #[test]
 fn a_task_hears_of_a_reset() {

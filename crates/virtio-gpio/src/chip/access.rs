@@ -154,9 +154,10 @@ impl<P: Platform> Lines for Chip<'_, P> {
         }
         #[cfg(feature = "async")]
         self.leave_events_to_the_application(line_slot)?;
-        let current = self.with(|core| core.lines.get(line_slot).map(|record| record.interrupt));
-        let Some(current) = current else { return Err(Error::LineLost) };
-        if current == kind {
+        let current =
+            self.with(|core| core.lines.get(line_slot).map(|record| (record.interrupt, record.interrupt_unsure)));
+        let Some((current, unsure)) = current else { return Err(Error::LineLost) };
+        if current == kind && !unsure {
             return Ok(());
         }
         if current != InterruptType::None {

@@ -36,7 +36,8 @@ pub struct LineSlot {
     /// The device was told to configure the line otherwise than [`usage`](Self::usage) says, has not confirmed it in time,
     /// and may do it yet.
     pub(crate) use_unsure: bool,
-    /// The device was told to enable an interrupt, has not confirmed it in time, and may do it yet.
+    /// The device was told to enable or to end an interrupt, has not confirmed it in time, and may do it yet. Either way it is
+    /// ended.
     pub(crate) interrupt_unsure: bool,
     /// A request that corrects one of these is under way.
     pub(crate) correcting: bool,
@@ -183,7 +184,7 @@ impl LineSlot {
     pub(crate) fn made_unsure_by(&mut self, operation: Operation) {
         match operation {
             Operation::SetInput | Operation::SetOutput(_) => self.use_unsure = true,
-            Operation::SetInterruptType(kind) if kind != InterruptType::None => self.interrupt_unsure = true,
+            Operation::SetInterruptType(_) => self.interrupt_unsure = true,
             _ => (),
         }
     }
@@ -450,7 +451,9 @@ impl<'a> LineTable<'a> {
                 slot.rearm = if was_armed { Rearm::Soon } else { Rearm::No };
                 slot.told = false;
                 slot.use_unsure = false;
-                slot.interrupt_unsure = false;
+                if core::mem::take(&mut slot.interrupt_unsure) {
+                    slot.interrupt = InterruptType::None;
+                }
                 slot.correcting = false;
                 slot.enabled = false;
                 slot.question = Question::NONE;

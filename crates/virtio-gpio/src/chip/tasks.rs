@@ -43,8 +43,9 @@ pub(crate) trait Tasks: Sync {
     /// Nobody waits for a request any more. What changes what a line is used for is taken back, as after a time-out.
     fn abandon(&self, ticket: Ticket);
 
-    /// From here on the line's edges are a task's. Gives the interrupt type that the line has now.
-    fn capture(&self, line_slot: u16) -> Result<InterruptType, Error>;
+    /// From here on the line's edges are a task's. Gives the interrupt type that the line has now, and whether it is being
+    /// ended after a time-out.
+    fn capture(&self, line_slot: u16) -> Result<(InterruptType, bool), Error>;
 
     /// The interrupt type that the line has now.
     fn interrupt(&self, line_slot: u16) -> Result<InterruptType, Error>;
@@ -203,14 +204,14 @@ impl<P: Platform> Tasks for Chip<'_, P> {
         self.stop_waiting(Until::Answer(ticket));
     }
 
-    fn capture(&self, line_slot: u16) -> Result<InterruptType, Error> {
+    fn capture(&self, line_slot: u16) -> Result<(InterruptType, bool), Error> {
         if !self.info.interrupts {
             return Err(Error::NoInterrupts);
         }
         self.try_with(|core| {
             let record = core.lines.get_mut(line_slot).filter(|record| !record.lost).ok_or(Error::LineLost)?;
             record.capture = Capture::Idle;
-            let interrupt = record.interrupt;
+            let interrupt = (record.interrupt, record.interrupt_unsure);
             // It may have waited for room in the application's queue.
             core.lines.owes(line_slot);
             Ok(interrupt)
