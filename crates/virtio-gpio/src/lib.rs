@@ -128,7 +128,8 @@
 //!
 //! # Bounds
 //!
-//! *T* is [`Options::timeout`], and *C* the completions that both queues can hold: half their descriptors.
+//! *T* is [`Options::timeout`], and *C* the completions that both queues can hold: half their descriptors; in
+//! the draft all of them.
 //!
 //! | call | ends by | longest step with interrupts masked |
 //! | --- | --- | --- |

@@ -9,12 +9,8 @@ use crate::dialect::{Arrival, Interrupts, Oddity};
 use crate::error::Fault;
 use crate::fence::Fence;
 use crate::platform::Platform;
-use crate::queue::{Bus, MAX_QUEUE_SIZE};
+use crate::queue::Bus;
 use crate::transport::{InterruptStatus, Transport};
-
-/// Things taken from the queues in one go, so that a device that never stops cannot keep the driver for ever. More than
-/// both queues hold: what is left then came after the interrupt was acknowledged, and raises a new one.
-const DRAIN_LIMIT: u32 = 2 * (MAX_QUEUE_SIZE as u32) + 1;
 
 impl<P: Platform> Core<'_, P> {
     /// Handles an interrupt: acknowledges first and drains then, so that what comes in between raises a new one.
@@ -113,7 +109,7 @@ impl<P: Platform> Core<'_, P> {
 
     fn take_all(&mut self, interrupts: Interrupts, now: Instant) -> bool {
         self.drain_cut = false;
-        for round in 0..DRAIN_LIMIT {
+        for round in 0..self.drain_limit {
             match self.dialect.next(bus!(self), &self.requests, interrupts) {
                 Ok(Some(arrival)) => self.take(arrival, now),
                 Ok(None) => return round > 0,

@@ -49,6 +49,9 @@ pub(crate) struct Core<'a, P: Platform> {
     pub(super) interrupts_off: bool,
     /// Callers who sleep until an interrupt.
     pub(super) sleepers: u16,
+    /// Things taken from the queues in one go, so that a device that never stops cannot keep the driver for ever. One more than
+    /// both queues hold: what is left then came after the interrupt was acknowledged, and raises a new one.
+    pub(super) drain_limit: u32,
     /// The last drain ended at its limit. With event indexes the device need not interrupt for what is left.
     pub(super) drain_cut: bool,
     /// Until when a level that was asked for is worth looking for by itself, by whoever would sleep otherwise.
@@ -73,13 +76,14 @@ impl<'a, P: Platform> Core<'a, P> {
         transport: P::Transport,
         shared: Shared<P::Memory>,
         fence: P::Fence,
-        dialect: Dialect<'a>,
+        mut dialect: Dialect<'a>,
         requests: RequestTable<'a>,
         lines: LineTable<'a>,
         events: EventQueue<'a>,
         features: u64,
         options: Options,
     ) -> Self {
+        let drain_limit = dialect.completions().saturating_add(1);
         Self {
             transport,
             shared,
@@ -101,6 +105,7 @@ impl<'a, P: Platform> Core<'a, P> {
             missing_since: None,
             interrupts_off: false,
             sleepers: 0,
+            drain_limit,
             drain_cut: false,
             answer_expected: None,
             pinned_since: None,

@@ -171,6 +171,15 @@ impl<'a> Dialect<'a> {
         }
     }
 
+    /// The completions that both queues can hold: a ratified device's are of two descriptors each, a draft device's of one.
+    pub(crate) fn completions(&mut self) -> u32 {
+        let descriptors = self.queues().fold(0u32, |sum, queue| sum.saturating_add(queue.size().into()));
+        match self.protocol() {
+            Protocol::Ratified => descriptors / 2,
+            Protocol::Draft => descriptors,
+        }
+    }
+
     /// The queues that are to be set up, in order.
     pub(crate) fn queues(&mut self) -> impl Iterator<Item = &mut Queue<'a>> {
         match self {
