@@ -120,7 +120,8 @@
 //! | [`Chip::poll`], [`Chip::is_idle`], [`Chip::next_deadline`], [`Chip::reset`], dropping a pin or a [`Pending`] | no | yes |
 //! | what is known since the set-up: [`Chip::lines`], [`Chip::name`], [`Chip::find`], … | no, and no critical section | yes |
 //!
-//! A seam must not call the chip that is calling it; what does gets [`Error::Busy`], or nothing.
+//! A seam must not call the chip that is calling it; what does gets [`Error::Busy`], or nothing. What is dropped there, a pin or
+//! a [`Pending`], keeps its place for good.
 //!
 //! An application that sleeps calls [`Chip::poll`] first, and sleeps while [`Chip::is_idle`] until an interrupt comes or
 //! [`Chip::next_deadline`] has passed. Deadlines, pauses and recovery are worked on in [`Chip::poll`] and in whatever
@@ -143,7 +144,7 @@
 //! | [`run_all`], [`Port`] | *T* and *T* for each filling of the request slots | eight requests, or *C* completions |
 //! | [`Output::queue_set`] and their like | at once | one request |
 //! | [`Chip::handle_interrupt`], [`Chip::poll`] | at once | *C* completions, a message or two for each line that owes one; in a reset, clearing the rings |
-//! | [`Chip::next_event`], [`Chip::next_notice`], [`Chip::is_idle`] | at once | one record; where a drain was cut or the events were full, *C* completions |
+//! | [`Chip::next_event`], [`Chip::next_notice`], [`Chip::is_idle`] | at once | one record; where a drain was cut, *C* completions; where they were full or this was the last, a message or two for each line that owes one |
 //! | [`Chip::next_deadline`] | at once | the lines that owe something |
 //! | [`Chip::name`], [`Chip::find`] | at once; grows with the line's number, or the names | none |
 //!

@@ -24,8 +24,8 @@ use virtio_gpio::fence::CoherentFence;
 use virtio_gpio::memory::DmaMemory;
 use virtio_gpio::messages::ratified::Request;
 use virtio_gpio::{
-    Chip, DescriptorSlot, Error, EventSlot, Identified, InterruptType, LineId, LineSlot, Notice, Oddity, Parts, Platform,
-    RequestSlot, Sizes, Storage, Trigger,
+    Chip, DescriptorSlot, Error, EventSlot, Identified, InterruptType, LineId, LineSlot, Notice, Oddity, Parts,
+    Platform, RequestSlot, Sizes, Storage, Trigger,
 };
 
 use InterruptType::{BothEdges, FallingEdge, HighLevel, LowLevel, RisingEdge};
@@ -617,4 +617,30 @@ fn a_drain_ends_though_event_buffers_come_back_at_once() {
     });
     let most = most.max().unwrap();
     assert!((2..=65).contains(&most), "{most}");
+}
+
+/// A line that has brought an event leaves room for what the other ones may bring.
+#[test]
+fn a_line_that_is_armed_has_its_place_among_the_events() {
+    for kind in [RisingEdge, BothEdges] {
+        let machine = ratified();
+        with_plan(&machine, &Plan { events: 3, ..Plan::default() }, |chip| {
+            let _pins: Vec<_> = (0..3).map(|line| watched(chip, line, kind)).collect();
+            let mut seen = Vec::new();
+            for level in [High, Low, High, Low] {
+                drive(&machine, chip, 0, level);
+            }
+            for line in [1, 2] {
+                drive(&machine, chip, line, High);
+            }
+            assert_eq!(chip.statistics().dropped_events, 0);
+            while let Some(event) = chip.next_event() {
+                seen.push((event.line.0, event.trigger));
+                machine.pump(chip);
+            }
+            assert_eq!(chip.statistics().dropped_events, 0);
+            assert!([0, 1, 2].iter().all(|&line| seen.contains(&(line, Rising))), "{seen:?}");
+            assert_eq!(chip.resources().standing, 6, "all are armed again");
+        });
+    }
 }

@@ -31,7 +31,8 @@ impl<P: Platform> Core<'_, P> {
         }
         let was_full = self.events.room() == 0;
         let event = self.events.pop()?;
-        if was_full {
+        // Not at every one: so that lines that waited for room are armed together.
+        if was_full || (self.events.is_empty() && self.lines.any_owing()) {
             self.finish_round(now);
         }
         Some(event)
@@ -169,6 +170,7 @@ impl<P: Platform> Core<'_, P> {
 
     /// Queues a line's event buffer again and asks for its level, where that is owed and possible.
     pub(super) fn serve_line(&mut self, line_slot: u16, now: Instant) {
+        self.lines.update_claim(line_slot);
         let Some(record) = self.lines.get(line_slot).copied() else { return };
         if record.leaving() {
             self.serve_leaving(line_slot, now);
@@ -184,8 +186,15 @@ impl<P: Platform> Core<'_, P> {
             Rearm::Soon => true,
             Rearm::At(at) => now >= at,
         };
-        // What came and is not explained yet takes room as well.
-        let room = record.keeps_events() || self.events.room() > record.question.events().into();
+        // What came and is not explained yet takes room as well, and so does what other lines may bring; unless there never
+        // is enough for all of them.
+        let others = match self.dialect.protocol() {
+            Protocol::Ratified => self.lines.claims_beside(line_slot),
+            Protocol::Draft => 0,
+        };
+        let others = if others < self.events.capacity() { others } else { 0 };
+        let taken = others.saturating_add(record.question.events().into());
+        let room = record.keeps_events() || self.events.room() > taken;
         let may = due && room && !self.is_switching_off(line_slot);
         let armed = may && (record.armed || self.dialect.arm(bus!(self), line_slot, record.line));
         if let Some(record) = self.lines.get_mut(line_slot).filter(|_| due) {
@@ -193,6 +202,7 @@ impl<P: Platform> Core<'_, P> {
             // A pause that is over is no deadline any more: what is missing now is room.
             record.rearm = if armed { Rearm::No } else { Rearm::Soon };
         }
+        self.lines.update_claim(line_slot);
         if !armed {
             self.lines.owes(line_slot);
         }

@@ -164,6 +164,11 @@ impl<'a> EventQueue<'a> {
         self.slots.len().saturating_sub(self.count)
     }
 
+    /// How many there can be.
+    pub(crate) fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -51,6 +51,8 @@ pub struct LineSlot {
     pub(crate) armed: bool,
     /// The event buffer is to be queued again: at once where room or the reader's pace allows, or at a time.
     pub(crate) rearm: Rearm,
+    /// Places in the application's queue that the line's events may take: those that came, and the one that may come.
+    claim: u16,
     /// The last level known, from which edges are told.
     pub(crate) last: Option<Level>,
     /// The device has never told the level; `last` only follows the edges.
@@ -133,6 +135,7 @@ impl LineSlot {
         enabled: false,
         armed: false,
         rearm: Rearm::No,
+        claim: 0,
         last: None,
         last_is_assumed: false,
         question: Question::NONE,
@@ -282,12 +285,14 @@ pub(crate) struct LineTable<'a> {
     slots: &'a mut [LineSlot],
     first_free: Option<u16>,
     first_owing: Option<u16>,
+    /// The claims of all lines together.
+    claims: usize,
 }
 
 impl<'a> LineTable<'a> {
     pub(crate) fn new(slots: &'a mut [LineSlot]) -> Self {
         slots.fill(LineSlot::EMPTY);
-        let mut table = Self { slots, first_free: None, first_owing: None };
+        let mut table = Self { slots, first_free: None, first_owing: None, claims: 0 };
         for number in (0..u16::try_from(table.slots.len()).unwrap_or(u16::MAX)).rev() {
             table.put_free(number);
         }
@@ -336,6 +341,25 @@ impl<'a> LineTable<'a> {
         slot.links.owes = true;
         slot.links.next_owing = first;
         self.first_owing = Some(number);
+    }
+
+    /// Whether a line owes something.
+    pub(crate) fn any_owing(&self) -> bool {
+        self.first_owing.is_some()
+    }
+
+    /// Counts anew what a line may bring.
+    pub(crate) fn update_claim(&mut self, number: u16) {
+        let Some(slot) = self.slots.get_mut(usize::from(number)) else { return };
+        let counts = slot.watched() && !slot.keeps_events();
+        let claim = if counts { u16::from(slot.armed).saturating_add(slot.question.events()) } else { 0 };
+        let before = core::mem::replace(&mut slot.claim, claim);
+        self.claims = self.claims.saturating_sub(before.into()).saturating_add(claim.into());
+    }
+
+    /// What all other lines may bring.
+    pub(crate) fn claims_beside(&self, number: u16) -> usize {
+        self.claims.saturating_sub(self.get(number).map_or(0, |slot| slot.claim.into()))
     }
 
     /// Takes the list of those that owe something. Each one's [`next_owing`](Self::next_owing) leads on.
@@ -408,10 +432,11 @@ impl<'a> LineTable<'a> {
     }
 
     /// The application has no use for a line any more; the device is still to hear of it.
-    pub(crate) fn leave(&mut self, slot: u16) {
-        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+    pub(crate) fn leave(&mut self, number: u16) {
+        if let Some(slot) = self.slots.get_mut(usize::from(number)) {
             slot.holder = Holder::Leaving;
         }
+        self.update_claim(number);
     }
 
     /// Ends the use of a line.
@@ -419,7 +444,8 @@ impl<'a> LineTable<'a> {
         let Some(slot) = self.slots.get_mut(usize::from(number)).filter(|slot| slot.holder != Holder::Nobody) else {
             return;
         };
-        let LineSlot { line, tenure, armed, links, .. } = *slot;
+        let LineSlot { line, tenure, armed, links, claim, .. } = *slot;
+        self.claims = self.claims.saturating_sub(claim.into());
         let holder = if armed { Holder::Device } else { Holder::Nobody };
         *slot = LineSlot { holder, line, tenure, armed, links, ..LineSlot::EMPTY };
         if !armed {
@@ -435,6 +461,7 @@ impl<'a> LineTable<'a> {
             slot.holder = Holder::Nobody;
             self.free(number);
         }
+        self.update_claim(number);
     }
 
     /// The device was reset: it has no event buffers, knows no interrupt types, and owes no answers. A line that was
@@ -460,6 +487,7 @@ impl<'a> LineTable<'a> {
                 slot.asking = false;
                 slot.empty_events = 0;
             }
+            self.update_claim(number);
         }
     }
 }

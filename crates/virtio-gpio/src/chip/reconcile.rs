@@ -157,8 +157,8 @@ impl<P: Platform> Core<'_, P> {
     /// Asks for the level of a line; the answer is worth an event or more. Without a free request slot it stays owed, and
     /// while others are restored, who may need the only one.
     pub(super) fn ask_level(&mut self, line_slot: u16, now: Instant) {
-        let asked = self.health.is_running()
-            && self.request(line_slot, Operation::GetValue, Owner::EventLevel, now).is_ok();
+        let asked =
+            self.health.is_running() && self.request(line_slot, Operation::GetValue, Owner::EventLevel, now).is_ok();
         if let Some(record) = self.lines.get_mut(line_slot) {
             record.asking = asked;
             record.question.outdated &= !asked;
@@ -182,6 +182,8 @@ impl<P: Platform> Core<'_, P> {
         let Some(record) = self.lines.get_mut(line_slot) else { return };
         record.asking = false;
         let events = core::mem::take(&mut record.question.events);
+        self.lines.update_claim(line_slot);
+        let Some(record) = self.lines.get_mut(line_slot) else { return };
         if !record.watched() {
             record.question = Question::NONE;
             record.after_reset = false;

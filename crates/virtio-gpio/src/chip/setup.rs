@@ -151,7 +151,8 @@ pub struct Storage<'a> {
     pub requests: &'a mut [RequestSlot],
     /// As many as lines may be in use at once; at least 1, and no more than [`Sizes::new`] was told are used.
     pub lines: &'a mut [LineSlot],
-    /// As many as events may wait for the application; at least 1.
+    /// As many as events may wait for the application; at least 1. Where there are no fewer than watched lines, each line that is
+    /// armed has its place among them.
     pub events: &'a mut [EventSlot],
     /// [`Sizes::names`] bytes.
     pub names: &'a mut [u8],

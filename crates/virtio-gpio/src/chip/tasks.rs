@@ -133,6 +133,7 @@ impl<P: Platform> Chip<'_, P> {
             if let Some(record) = core.lines.get_mut(line_slot) {
                 record.capture = Capture::Off;
             }
+            core.lines.update_claim(line_slot);
         })
     }
 }
