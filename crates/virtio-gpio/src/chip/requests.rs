@@ -548,6 +548,7 @@ mod tests {
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Begin,
+        Attend(u16),
         Send,
         Continue(u16),
         Finish(u16),
@@ -558,6 +559,7 @@ mod tests {
         let slot = 0..u16::try_from(SLOTS).unwrap();
         prop_oneof![
             4 => Just(Step::Begin),
+            1 => slot.clone().prop_map(Step::Attend),
             3 => Just(Step::Send),
             2 => slot.clone().prop_map(Step::Continue),
             2 => slot.prop_map(Step::Finish),
@@ -582,6 +584,10 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Begin => begin(&mut table),
+                    Step::Attend(slot) => {
+                        let generation = table.get(slot).map_or(0, |slot| slot.generation);
+                        table.attend(Ticket { slot, generation });
+                    }
                     Step::Send => {
                         if let Some(slot) = table.next_queued() {
                             table.mark_sent(slot);
@@ -612,6 +618,8 @@ mod tests {
                 prop_assert_eq!(table.numbered().filter(waiting).count() == 0, last.is_none());
                 let free = table.numbered().filter(|(_, slot)| slot.phase == Phase::Free).count();
                 prop_assert_eq!(usize::from(table.free), free);
+                let unattended = table.numbered().filter(|(_, slot)| slot.is_under_way() && !slot.attended).count();
+                prop_assert_eq!(usize::from(table.unattended()), unattended);
             }
         }
     }
