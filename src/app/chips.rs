@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +32,8 @@ const EVENT_QUEUE_SIZE: u16 = 256;
 /// Bytes of names that are kept for each line at most, and for a whole device.
 const NAME_LIMIT: usize = 64;
 const NAMES_LIMIT: usize = 4 << 20;
+/// Memory that no chip may take: how much a chip needs is its device's choice, and everything else needs some too.
+const RESERVE: usize = 512 << 10;
 /// Names that are listed for each device.
 const NAMES_SHOWN: usize = 16;
 
@@ -191,20 +192,51 @@ fn chip(
     let options = Options { timeout: wishes.timeout, event_queue_size: EVENT_QUEUE_SIZE, ..Options::default() };
     let lines = device.lines().min(LINES_IN_USE);
     let names_limit = usize::from(device.lines()).saturating_mul(NAME_LIMIT).min(NAMES_LIMIT);
-    let sizes = Sizes::new(&device, &options, lines, names_limit, 1)?;
-    let memory = dma::allocate(sizes.memory).ok_or(SetupError::TooSmall {
-        what: "the memory shared with the device",
-        needed: sizes.memory,
-        available: 0,
-    })?;
-    let storage = Storage {
-        descriptors: vec![DescriptorSlot::EMPTY; sizes.descriptors].leak(),
-        requests: vec![RequestSlot::EMPTY; sizes.requests.min(REQUEST_SLOTS)].leak(),
-        lines: vec![LineSlot::EMPTY; lines.into()].leak(),
-        events: vec![EventSlot::EMPTY; EVENT_SLOTS].leak(),
-        names: vec![0; sizes.names].leak(),
+    // Names are not worth a device: where there is no room for them, the lines are used by number.
+    let with_names = Sizes::new(&device, &options, lines, names_limit, 1)?;
+    let (sizes, (memory, storage)) = match room(&with_names, lines) {
+        Err(_) if with_names.names > 0 => {
+            let without_names = Sizes::new(&device, &options, lines, 0, 1)?;
+            let room = room(&without_names, lines)?;
+            (without_names, room)
+        }
+        room => (with_names, room?),
     };
     Chip::new(device, &sizes, Parts { memory, fence: SystemFence, clock: ChipClock(ready) }, storage, options)
+}
+
+/// Takes memory for a chip, for ever, if that leaves enough.
+fn room(sizes: &Sizes, lines: u16) -> Result<(StaticDma, Storage<'static>), SetupError> {
+    // Taken as long as the chip takes the rest.
+    let reserve = copies("the image itself", 0_u8, RESERVE)?;
+    let descriptors = copies("descriptors", DescriptorSlot::EMPTY, sizes.descriptors)?;
+    let requests = copies("requests", RequestSlot::EMPTY, sizes.requests.min(REQUEST_SLOTS))?;
+    let lines = copies("lines", LineSlot::EMPTY, lines.into())?;
+    let events = copies("events", EventSlot::EMPTY, EVENT_SLOTS)?;
+    let names = copies("names", 0, sizes.names)?;
+    // The last, for it is never given back.
+    let memory = dma::allocate(sizes.memory).ok_or(no_room("the memory shared with the device", sizes.memory))?;
+    drop(reserve);
+    let storage = Storage {
+        descriptors: descriptors.leak(),
+        requests: requests.leak(),
+        lines: lines.leak(),
+        events: events.leak(),
+        names: names.leak(),
+    };
+    Ok((memory, storage))
+}
+
+/// So many copies of a value, if there is room for them.
+fn copies<T: Clone>(what: &'static str, value: T, len: usize) -> Result<Vec<T>, SetupError> {
+    let mut copies = Vec::new();
+    copies.try_reserve_exact(len).map_err(|_| no_room(what, len))?;
+    copies.resize(len, value);
+    Ok(copies)
+}
+
+fn no_room(what: &'static str, needed: usize) -> SetupError {
+    SetupError::TooSmall { what, needed, available: 0 }
 }
 
 /// The name of a virtio device ID, as the crate that drives the others knows it.

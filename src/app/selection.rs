@@ -71,7 +71,7 @@ impl Selection {
             selection.refuse_unwatchable(references, chips)?;
         }
         if arguments.blink == Lines::Default {
-            selection.choose_blink(chips);
+            selection.choose_blink(chips)?;
         }
         if arguments.watch == Lines::Default {
             selection.choose_watch(chips);
@@ -118,53 +118,59 @@ impl Selection {
         for number in 0..chips.len() {
             let count = self.blink.iter().chain(self.watch.iter().map(|(line, _)| line));
             let count = count.filter(|line| line.chip == number).count();
-            if count > LINES_IN_USE.into() {
-                return Err(format!(
-                    "{count} lines of gpio{number} are to be used; expected at most {LINES_IN_USE}: name fewer with blink= and watch="
-                ));
-            }
+            refuse_more(count, number)?;
         }
         Ok(())
     }
 
-    fn choose_blink(&mut self, chips: &[impl ChipFacts]) {
+    fn choose_blink(&mut self, chips: &[impl ChipFacts]) -> Result<(), String> {
         let mut found = false;
         for (number, chip) in chips.iter().enumerate() {
-            for line in chip.starting_with("led") {
-                found = true;
-                let line = ChipLine { chip: number, line };
-                if !self.watch.iter().any(|(watched, _)| *watched == line) {
-                    self.blink.push(line);
-                }
-            }
+            let mut lines = chip.starting_with("led");
+            found |= !lines.is_empty();
+            lines.retain(|&line| !self.watch.iter().any(|(watched, _)| *watched == ChipLine { chip: number, line }));
+            // Before the list grows by as many lines as the device likes.
+            refuse_more(lines.len(), number)?;
+            self.blink.extend(lines.into_iter().map(|line| ChipLine { chip: number, line }));
         }
         let first = ChipLine { chip: 0, line: LineId(0) };
         if !found && !chips.is_empty() && !self.contains(first) {
             self.blink.push(first);
         }
+        Ok(())
     }
 
     fn choose_watch(&mut self, chips: &[impl ChipFacts]) {
         let mut blink = self.blink.clone();
         blink.sort_unstable();
         for (number, chip) in chips.iter().enumerate() {
-            let free: Vec<_> = (0..chip.lines())
-                .map(|line| ChipLine { chip: number, line: LineId(line) })
-                .filter(|line| blink.binary_search(line).is_err())
-                .collect();
-            let used = usize::from(chip.lines()).saturating_sub(free.len());
+            let free = || {
+                (0..chip.lines())
+                    .map(|line| ChipLine { chip: number, line: LineId(line) })
+                    .filter(|line| blink.binary_search(line).is_err())
+            };
+            let count = free().count();
+            let used = usize::from(chip.lines()).saturating_sub(count);
             let limit = usize::from(chip.watch_limit()).min(usize::from(LINES_IN_USE).saturating_sub(used));
             if chip.watch_limit() == 0 {
                 self.warnings.push(format!("gpio{number} cannot interrupt: none of its lines is watched"));
-            } else if free.len() > limit {
+            } else if count > limit {
                 self.warnings.push(format!(
-                    "gpio{number}: watching the first {limit} of {} lines, as many as can be watched at once",
-                    free.len()
+                    "gpio{number}: watching the first {limit} of {count} lines, as many as can be watched at once"
                 ));
             }
-            self.watch.extend(free.into_iter().take(limit).map(|line| (line, InterruptType::BothEdges)));
+            self.watch.extend(free().take(limit).map(|line| (line, InterruptType::BothEdges)));
         }
     }
+}
+
+fn refuse_more(count: usize, chip: usize) -> Result<(), String> {
+    if count > LINES_IN_USE.into() {
+        return Err(format!(
+            "{count} lines of gpio{chip} are to be used; expected at most {LINES_IN_USE}: name fewer with blink= and watch="
+        ));
+    }
+    Ok(())
 }
 
 /// The line that a word names.

@@ -29,6 +29,7 @@ pub(crate) const CASES: &[Entry] = &[
     ("more_lines_blink_than_requests_can_be_under_way", Transports::Modern, many_blink),
     ("three_hundred_lines_work_by_name", Transports::Modern, many_lines),
     ("d1_all_lines_that_there_can_be", Transports::Modern, all_lines),
+    ("d4_names_for_which_there_is_no_memory_are_left_out", Transports::Modern, names_beyond_memory),
 ];
 
 fn names(names: &[&str]) -> Vec<String> {
@@ -306,5 +307,25 @@ fn all_lines(setting: Setting) -> anyhow::Result<()> {
         .into_iter()
         .filter(|activity| matches!(activity, Activity::Event { status: EventStatus::Invalid, .. }));
     ensure!(invalid.count() <= 1, "more than the one buffer that the end gives back");
+    Ok(())
+}
+
+/// Three mebibytes of names, and a machine with eight mebibytes of memory, of which four are the heap.
+fn names_beyond_memory(setting: Setting) -> anyhow::Result<()> {
+    let long_names = (0..65535).map(|line| format!("x{line:047}")).collect();
+    let greedy = Chip::ratified(long_names, Options::default())?;
+    let modest = Chip::ratified(names(&["led0"]), Options::default())?;
+    let mut running = Scene::new(setting, vec![(modest, Presentation::Gpio), (greedy, Presentation::Gpio)])?
+        .with_command(|mut command| {
+            command.memory = 8;
+            command
+        })
+        .append("watch=none count=3 period=40ms")
+        .start()?;
+    running.expect_exit(0)?;
+    running.expect_line("gpio0: \"\" 65535 lines: - -")?;
+    running.expect_line("its lines can be used by number")?;
+    running.expect_line("summary blinks=3 edges=0 errors=0 resets=0")?;
+    running.expect_no_line("panic")?;
     Ok(())
 }
