@@ -21,6 +21,8 @@ pub(crate) enum UartKind {
 /// How often a full transmitter is looked at. A real UART has room again after a hundred microseconds, and a simulated
 /// one whose reader has gone must not stop the image.
 const TRANSMIT_POLLS: u32 = 2_000_000;
+/// How many bytes that arrived broken are dropped before it is taken that nothing else comes: some FIFOs full.
+const BROKEN_BYTES: u32 = 128;
 const BAUD_RATE: u32 = 115_200;
 
 /// Where a UART is.
@@ -130,12 +132,8 @@ impl Uart {
     /// Takes a received byte. What arrived broken is dropped.
     pub(crate) fn read(&mut self) -> Option<u8> {
         match &mut self.registers {
-            Registers::Pl011(uart) => loop {
-                // On an error, the broken byte has left the FIFO, which is finite, and as slow as the line.
-                if let Ok(byte) = uart.read_word() {
-                    return byte;
-                }
-            },
+            // On an error, the broken byte has left the FIFO. The bound is for a UART that has nothing else for ever.
+            Registers::Pl011(uart) => (0..BROKEN_BYTES).find_map(|_| uart.read_word().ok()).flatten(),
             Registers::Ns16550(uart) => uart.read(),
         }
     }
@@ -152,5 +150,33 @@ impl Uart {
             }
             Registers::Ns16550(uart) => uart.enable_receive_interrupt(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// A PL011 in memory: what is written to a register can be read there.
+    fn pl011(data: u32) -> Uart {
+        let registers: &'static [AtomicU32; 1024] = Box::leak(Box::new([const { AtomicU32::new(0) }; 1024]));
+        registers[0].store(data, Ordering::Relaxed);
+        let base = registers.as_ptr().expose_provenance();
+        #[expect(unsafe_code, reason = "registers for a test")]
+        // SAFETY: as many words, for ever, and shared.
+        unsafe { Uart::new(UartPlace { kind: UartKind::Pl011, base, register_shift: 0 }) }.unwrap()
+    }
+
+    #[test]
+    fn a_byte_is_read() {
+        assert_eq!(pl011(b'x'.into()).read(), Some(b'x'));
+    }
+
+    #[test]
+    fn a_pl011_that_reports_errors_for_ever_is_left_alone() {
+        const OVERRUN: u32 = 1 << 11;
+        assert_eq!(pl011(OVERRUN).read(), None);
     }
 }
