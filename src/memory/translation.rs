@@ -35,6 +35,9 @@ pub(crate) enum MapError {
     /// Beyond the addresses that the tables can translate.
     #[error("address {0:#x} is beyond what can be mapped")]
     OutOfRange(u64),
+    /// The page of the null pointer.
+    #[error("address 0 is kept free for null pointers")]
+    Null,
     /// Mapped already, with other rights.
     #[error("address {0:#x} is mapped already, in another way")]
     Conflict(u64),
@@ -73,6 +76,9 @@ impl Tables {
         let end = region.end.checked_next_multiple_of(PAGE_SIZE).ok_or(MapError::OutOfRange(region.end))?;
         if end > END {
             return Err(MapError::OutOfRange(region.end));
+        }
+        if start < PAGE_SIZE && start < end {
+            return Err(MapError::Null);
         }
         let mut address = start;
         while address < end {
@@ -241,6 +247,16 @@ mod tests {
         let mut tables = tables(AARCH64, 8);
         tables.map(Region::new(GIB, 2 * GIB), Access::Memory).unwrap();
         assert_eq!(tables.map(Region::new(GIB + 5, GIB + 6), Access::Device), Err(MapError::Conflict(GIB)));
+    }
+
+    #[test]
+    fn the_first_page_is_never_mapped() {
+        let mut tables = tables(AARCH64, 8);
+        for region in [Region::new(0, 1), Region::new(0xffc, 0x2000), Region::new(0, GIB)] {
+            assert_eq!(tables.map(region, Access::Device), Err(MapError::Null), "{region}");
+            assert_eq!(look_up(&tables, 0), None);
+        }
+        tables.map(Region::new(PAGE_SIZE, 2 * PAGE_SIZE), Access::Device).unwrap();
     }
 
     #[test]

@@ -131,7 +131,7 @@ fn readable(address: u64, size: usize) -> Result<&'static [u8], StartError> {
     let Some(region) = Region::from_size(address, size as u64) else { return Err(not_there) };
     mappings::map(region, Access::Memory).map_err(|error| StartError::UnmappableTree(address, error))?;
     let Ok(start) = usize::try_from(address) else { return Err(not_there) };
-    for place in (start..start.saturating_add(size)).step_by(PAGE) {
+    for place in pages(start, size) {
         #[expect(unsafe_code, reason = "first access to the device tree")]
         // SAFETY: mapped just now, and aligned. If that is memory, reading has no effect; if the boot loader gave a
         // device's address, nothing better can be done.
@@ -143,6 +143,12 @@ fn readable(address: u64, size: usize) -> Result<&'static [u8], StartError> {
     // SAFETY: mapped and there. The slice lives until the tree is copied, and before that nothing writes to memory
     // outside the image, in which mapping would have failed.
     Ok(unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(start), size) })
+}
+
+/// The pages of the `size` bytes at `start`.
+fn pages(start: usize, size: usize) -> impl Iterator<Item = usize> {
+    let first = start & !PAGE.saturating_sub(1);
+    (first..start.saturating_add(size)).step_by(PAGE)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "4096")]
@@ -195,10 +201,26 @@ fn start_heap(machine: &MachineDescription<'_>, devices: &[Occupied<'static>]) -
     if !machine.memory.iter().any(|memory| memory.contains(image)) {
         return Err(StartError::ImageNotInMemory(image));
     }
-    let taken: Vec<_, MAX_OCCUPIED> = machine.reserved.iter().copied().chain([image]).collect();
+    // Nothing is ever at address 0, not even where memory starts there.
+    let null = Region::new(0, PAGE_SIZE);
+    let taken: Vec<_, MAX_OCCUPIED> = machine.reserved.iter().copied().chain([image, null]).collect();
     let free = largest_free(&machine.memory, &taken).map(|region| region.whole_pages(PAGE_SIZE));
     match free {
         Some(region) if region.size() >= MIN_HEAP => Ok(heap::start(region)?),
         _ => Err(StartError::NoHeap(free.map_or(0, Region::size))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_of_a_tree_is_looked_at() {
+        let seen = |start, size| pages(start, size).map(|place| place / PAGE).collect::<std::vec::Vec<_>>();
+        assert_eq!(seen(0x8000, 0x2000), [8, 9]);
+        assert_eq!(seen(0x8000, 40), [8]);
+        assert_eq!(seen(0x8ff8, 40), [8, 9]);
+        assert_eq!(seen(0x8ff8, 0x1010), [8, 9, 10]);
     }
 }
