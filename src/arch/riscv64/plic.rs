@@ -105,6 +105,25 @@ pub(crate) fn disable(id: InterruptId) {
 }
 
 impl Plic {
+    /// Ends the service of a claimed interrupt. A handler may have disabled it, and the PLIC ignores the completion of a source
+    /// that is not enabled (chapter 9): the source would stay claimed, and silent even when it is enabled again.
+    fn complete(&mut self, id: InterruptId) {
+        let enabled = self.is_enabled(id);
+        if !enabled {
+            // The source exists, for it was claimed.
+            let _ = self.set_enabled(id, true);
+        }
+        field!(self.context, claim).write(id.number());
+        if !enabled {
+            let _ = self.set_enabled(id, false);
+        }
+    }
+
+    fn is_enabled(&mut self, id: InterruptId) -> bool {
+        let Ok(index) = usize::try_from(id.number()) else { return false };
+        self.enables.get(index / 32).is_some_and(|word| word.read() & 1 << (index % 32) != 0)
+    }
+
     fn set_enabled(&mut self, id: InterruptId, enabled: bool) -> Result<(), ControllerError> {
         let index = usize::try_from(id.number()).map_err(|_| ControllerError::NoSuchInterrupt)?;
         let mut word = self.enables.get(index / 32).ok_or(ControllerError::NoSuchInterrupt)?;
@@ -124,7 +143,7 @@ pub(super) fn handle_interrupt(instruction: u64) {
     interrupts::dispatch(InterruptId::new(claimed), instruction);
     CONTROLLER.with(|plic| {
         if let Some(plic) = plic {
-            field!(plic.context, claim).write(claimed);
+            plic.complete(InterruptId::new(claimed));
         }
     });
 }
