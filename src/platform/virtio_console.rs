@@ -246,12 +246,11 @@ impl Device {
         // SAFETY: it is the buffer that was given under that number.
         let written = unsafe { self.queue.pop_used(number, &[], &mut [Self::buffer(self.buffer.base())]) };
         let end = written.ok().and_then(|end| usize::try_from(end).ok());
-        self.received = match end.filter(|end| (1..=BUFFER_SIZE).contains(end)) {
-            Some(end) => Received::Bytes { next: 0, end },
-            None => {
-                log::warn!("the virtio console returns what it was not given, or empty, or too full: it is not read any more");
-                Received::Broken
-            }
+        self.received = if let Some(end) = end.filter(|end| (1..=BUFFER_SIZE).contains(end)) {
+            Received::Bytes { next: 0, end }
+        } else {
+            log::warn!("the virtio console returns what it was not given, or empty, or too full: it is not read any more");
+            Received::Broken
         };
     }
 
@@ -339,14 +338,16 @@ mod tests {
         fn give_back(&self, count: u16, id: u32, length: u32) {
             let half = |offset: usize| usize::try_from(self.0[offset / 4].load(Ordering::Relaxed)).unwrap();
             let used = half(Self::DEVICE_AREA) | half(Self::DEVICE_AREA + 4) << 32;
-            let element = used + 4 + usize::from(count - 1) % QUEUE_SIZE * 8;
+            let after_used = |distance: usize| used.checked_add(distance).unwrap();
+            // The ring's second element is for every second buffer.
+            let (id_at, length_at) = if count % 2 == 1 { (4, 8) } else { (12, 16) };
             #[expect(unsafe_code, reason = "plays the device")]
             #[expect(clippy::multiple_unsafe_ops_per_block, reason = "one element of the ring")]
             // SAFETY: the driver has told where the ring is, and looks at it from this thread alone.
             unsafe {
-                core::ptr::with_exposed_provenance_mut::<u32>(element).write_volatile(id);
-                core::ptr::with_exposed_provenance_mut::<u32>(element + 4).write_volatile(length);
-                core::ptr::with_exposed_provenance_mut::<u16>(used + 2).write_volatile(count);
+                core::ptr::with_exposed_provenance_mut::<u32>(after_used(id_at)).write_volatile(id);
+                core::ptr::with_exposed_provenance_mut::<u32>(after_used(length_at)).write_volatile(length);
+                core::ptr::with_exposed_provenance_mut::<u16>(after_used(2)).write_volatile(count);
             }
         }
     }
