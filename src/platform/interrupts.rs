@@ -67,6 +67,9 @@ pub(crate) enum ControllerError {
     /// Nothing answers.
     #[error("nothing answers at its address")]
     NotThere,
+    /// Something else answers.
+    #[error("what answers at its address is no such controller")]
+    OtherKind,
     /// The part that belongs to the processor that runs the image is missing.
     #[error("it has no part for the processor that runs the image")]
     NoProcessorPart,

@@ -208,8 +208,7 @@ impl Device {
         }
         #[expect(clippy::cast_possible_truncation, reason = "4096")]
         transport.set_guest_page_size(PAGE_SIZE as u32);
-        let queue =
-            VirtQueue::new(&mut transport, RECEIVE_QUEUE, false, false).map_err(VirtioConsoleError::Device)?;
+        let queue = VirtQueue::new(&mut transport, RECEIVE_QUEUE, false, false).map_err(VirtioConsoleError::Device)?;
         let buffer = dma::allocate(BUFFER_SIZE).ok_or(VirtioConsoleError::NoMemory)?;
         transport.set_status(status | DeviceStatus::DRIVER_OK);
         let mut device = Self { transport, queue, buffer, received: Received::Broken };
@@ -249,7 +248,9 @@ impl Device {
         self.received = if let Some(end) = end.filter(|end| (1..=BUFFER_SIZE).contains(end)) {
             Received::Bytes { next: 0, end }
         } else {
-            log::warn!("the virtio console returns what it was not given, or empty, or too full: it is not read any more");
+            log::warn!(
+                "the virtio console returns what it was not given, or empty, or too full: it is not read any more"
+            );
             Received::Broken
         };
     }

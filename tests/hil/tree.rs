@@ -16,6 +16,7 @@ use crate::{Entry, Transports};
 pub(crate) const CASES: &[Entry] = &[
     ("c9_a_damaged_tree_is_a_message_not_a_fault", Transports::Modern, damaged),
     ("bad_nodes_are_refused_and_the_good_ones_work", Transports::Modern, bad_nodes),
+    ("an_interrupt_controller_that_is_none_is_a_message", Transports::Modern, no_controller),
 ];
 
 /// A property of a flattened tree.
@@ -29,8 +30,12 @@ struct Property {
 
 /// The tree that QEMU makes for the board.
 fn dump(setting: Setting, folder: &TempDir) -> anyhow::Result<Vec<u8>> {
+    dump_of(&hil::scene::command(setting)?, folder)
+}
+
+/// The tree that QEMU makes for a machine.
+fn dump_of(command: &QemuCommand, folder: &TempDir) -> anyhow::Result<Vec<u8>> {
     let path = folder.path().join("good.dtb");
-    let command = hil::scene::command(setting)?;
     let machine = format!("{},dumpdtb={}", command.board.machine, path.display());
     let dumped = Command::new(command.program.path())
         .args(["-M", &machine, "-cpu", &command.board.cpu, "-nodefaults", "-display", "none"])
@@ -144,5 +149,37 @@ fn bad_nodes(setting: Setting) -> anyhow::Result<()> {
         ensure!(named, "{node} is not refused:\n{}", running.text());
     }
     running.expect_line("summary blinks=2 edges=0 errors=0 resets=0")?;
+    Ok(())
+}
+
+/// A GIC of which the tree says that it is where PCI devices could be, and where all bits are ones.
+fn no_controller(setting: Setting) -> anyhow::Result<()> {
+    const NOTHING: u64 = 0x1000_0000;
+    // A PLIC has nothing by which it could be told from something else.
+    if !setting.board.contains("aarch64") {
+        return Ok(());
+    }
+    for (machine, parts) in [("virt,gic-version=2", 2), ("virt,gic-version=3", 1)] {
+        for part in 0..parts {
+            let folder = tempfile::tempdir()?;
+            let mut command = hil::scene::command(setting)?;
+            machine.clone_into(&mut command.board.machine);
+            let mut tree = dump_of(&command, &folder)?;
+            let all = properties(&tree).context("The tree cannot be read")?;
+            let registers = all.iter().find(|property| property.node.starts_with("intc@") && property.name == "reg");
+            let registers = registers.context("The tree has no interrupt controller")?.value.clone();
+            overwrite(&mut tree, registers.start + part * 16, &NOTHING.to_be_bytes())?;
+            let path = store(&tree, &folder)?;
+            let mut running = Scene::new(setting, Vec::new())?
+                .with_command(|mut command| {
+                    machine.clone_into(&mut command.board.machine);
+                    with_tree(command, &path, "elf")
+                })
+                .start()?;
+            running
+                .expect_line("ERROR The interrupt controller cannot be used: what answers at its address is no such")?;
+            running.expect_exit(1)?;
+        }
+    }
     Ok(())
 }

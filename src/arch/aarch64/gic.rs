@@ -24,6 +24,18 @@ const SPECIAL_START: u32 = 1020;
 /// The offset of `GICD_ITARGETSR` (GICv2 architecture, 4.3.12), a byte for each interrupt.
 const TARGETS_OFFSET: u64 = 0x800;
 
+/// Where a GIC says of which architecture it is: `GICD_PIDR2` of versions 2 and 3, and `GICC_IIDR`; each with the bit at which the
+/// number starts, and the numbers that can be.
+const DISTRIBUTOR_V2: Identification = Identification { offset: 0xfe8, shift: 4, numbers: &[2] };
+const DISTRIBUTOR_V3: Identification = Identification { offset: 0xffe8, shift: 4, numbers: &[3, 4] };
+const CPU_INTERFACE_V2: Identification = Identification { offset: 0xfc, shift: 16, numbers: &[2] };
+
+struct Identification {
+    offset: u64,
+    shift: u32,
+    numbers: &'static [u32],
+}
+
 #[derive(Debug)]
 enum Controller {
     V2 { gic: GicV2<'static>, targets: UniqueMmioPointer<'static, [ReadPureWrite<u8>; SPECIAL_START as usize]> },
@@ -43,8 +55,8 @@ pub(crate) fn start(description: &InterruptController) -> Result<(), ControllerE
 
 fn start_v2(distributor: Region, cpu_interface: Region) -> Result<Controller, ControllerError> {
     let targets = registers(Region::new(distributor.start.saturating_add(TARGETS_OFFSET), distributor.end))?;
-    let distributor = registers(distributor)?;
-    let cpu_interface = registers(cpu_interface)?;
+    let distributor = identified(distributor, &DISTRIBUTOR_V2)?;
+    let cpu_interface = identified(cpu_interface, &CPU_INTERFACE_V2)?;
     // SAFETY: `registers` mapped both as devices, and found that something answers there; the tree says that it is a
     // GICv2. Only `start` makes drivers, and is called once.
     let mut gic = unsafe { GicV2::new(distributor.as_ptr(), cpu_interface.as_ptr()) };
@@ -59,7 +71,7 @@ fn start_v2(distributor: Region, cpu_interface: Region) -> Result<Controller, Co
 }
 
 fn start_v3(distributor: Region, redistributors: Region) -> Result<Controller, ControllerError> {
-    let distributor = registers(distributor)?;
+    let distributor = identified(distributor, &DISTRIBUTOR_V3)?;
     let redistributors = registers(redistributors)?;
     // SAFETY: as for version 2.
     let distributor = unsafe { UniqueMmioPointer::new(distributor) };
@@ -87,6 +99,20 @@ fn registers<T>(region: Region) -> Result<NonNull<T>, ControllerError> {
     // a GIC can be read without an effect.
     unsafe { super::probe_read_u32(address) }.ok_or(ControllerError::NotThere)?;
     NonNull::new(core::ptr::with_exposed_provenance_mut(address)).ok_or(ControllerError::NotThere)
+}
+
+/// Maps registers of the controller and makes sure that they are such a controller's: another device's may never show what the
+/// driver waits for, and the processor would sleep for ever.
+fn identified<T>(region: Region, identification: &Identification) -> Result<NonNull<T>, ControllerError> {
+    let registers = registers(region)?;
+    let Identification { offset, shift, numbers } = *identification;
+    let register = Region::from_size(region.start.saturating_add(offset), size_of::<u32>() as u64)
+        .filter(|&register| region.contains(register))
+        .ok_or(ControllerError::TooSmall)?;
+    let address = usize::try_from(register.start).map_err(|_| ControllerError::NotThere)?;
+    // SAFETY: within what `registers` mapped, and a multiple of four as the region is. Reading an identification has no effect.
+    let value = unsafe { super::probe_read_u32(address) }.ok_or(ControllerError::NotThere)?;
+    if numbers.contains(&(value >> shift & 0xf)) { Ok(registers) } else { Err(ControllerError::OtherKind) }
 }
 
 /// The affinity of this processor.
