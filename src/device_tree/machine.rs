@@ -138,7 +138,8 @@ fn bootargs<'a>(tree: &Tree<'a>) -> &'a [u8] {
     value.strip_suffix(b"\0").unwrap_or(value)
 }
 
-fn memory(tree: &Tree<'_>) -> Result<Vec<Region, MAX_REGIONS>, MachineError> {
+/// The banks of memory.
+pub(crate) fn memory(tree: &Tree<'_>) -> Result<Vec<Region, MAX_REGIONS>, MachineError> {
     let mut memory = Vec::new();
     let mut error = None;
     tree.visit(&mut |node| {

@@ -68,6 +68,7 @@ pub(crate) enum ControllerError {
     #[error("nothing answers at its address")]
     NotThere,
     /// Something else answers.
+    #[allow(dead_code, reason = "a PLIC has nothing by which it could be told from something else")]
     #[error("what answers at its address is no such controller")]
     OtherKind,
     /// The part that belongs to the processor that runs the image is missing.

@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::{ExitCode, console, logger, power, time, virtio};
 use crate::arch;
 use crate::device_tree::copy::{self, HEADER_SIZE, TreeError};
-use crate::device_tree::machine::{self, MachineDescription, MachineError, UartDescription};
+use crate::device_tree::machine::{self, MachineDescription, MachineError, PowerControl, UartDescription};
 use crate::device_tree::view::Tree;
 use crate::device_tree::virtio::Occupied;
 use crate::memory::heap::{self, HeapError};
@@ -87,8 +87,15 @@ pub(crate) fn run(tree: u64, hart: Option<u64>, main: fn(&'static Machine) -> Ex
 
 fn prepare(tree: u64, hart: Option<u64>) -> Result<&'static Machine, StartError> {
     let tree = Tree::new(copy_tree(tree)?)?;
-    if let Some(control) = machine::power_control(&tree) {
-        power::set_control(control);
+    match machine::power_control(&tree) {
+        Some(PowerControl::Finisher(registers)) if is_in_memory(&tree, registers) => {
+            log::warn!(
+                "The test finisher is that of the board, for that of the device tree at {registers} lies in memory"
+            );
+            power::use_board_control();
+        }
+        Some(control) => power::set_control(control),
+        None => {}
     }
     let uart = start_console(&tree);
     let machine = MachineDescription::read(&tree, hart)?;
@@ -163,13 +170,24 @@ fn start_console(tree: &Tree<'static>) -> Option<UartDescription> {
             return None;
         }
     };
-    match console::use_tree_console(&description) {
+    let used = if is_in_memory(tree, description.registers) {
+        Err("it lies in memory")
+    } else {
+        console::use_tree_console(&description)
+    };
+    match used {
         Ok(()) => Some(description),
         Err(reason) => {
             log::warn!("The console stays that of the board, for that of the device tree is unusable: {reason}");
             None
         }
     }
+}
+
+/// Whether registers share addresses with memory, which then could no longer be mapped as such.
+fn is_in_memory(tree: &Tree<'_>, registers: Region) -> bool {
+    // Memory that makes no sense is reported when the machine is described.
+    machine::memory(tree).is_ok_and(|memory| memory.iter().any(|bank| bank.overlaps(registers)))
 }
 
 fn start_clock(machine: &MachineDescription<'_>) -> Result<(), StartError> {

@@ -16,6 +16,7 @@ use crate::{Entry, Transports};
 pub(crate) const CASES: &[Entry] = &[
     ("c9_a_damaged_tree_is_a_message_not_a_fault", Transports::Modern, damaged),
     ("bad_nodes_are_refused_and_the_good_ones_work", Transports::Modern, bad_nodes),
+    ("a_console_or_a_finisher_in_memory_is_not_used", Transports::Modern, in_memory),
     ("an_interrupt_controller_that_is_none_is_a_message", Transports::Modern, no_controller),
 ];
 
@@ -181,5 +182,29 @@ fn no_controller(setting: Setting) -> anyhow::Result<()> {
             running.expect_exit(1)?;
         }
     }
+    Ok(())
+}
+
+/// A console amid the memory, or a test finisher: OpenSBI would not survive such a console.
+fn in_memory(setting: Setting) -> anyhow::Result<()> {
+    let (node, memory, warning): (_, u64, _) = if setting.board.contains("aarch64") {
+        ("pl011@", 0x4200_0000, "WARN  The console stays that of the board")
+    } else {
+        ("test@", 0x8200_0000, "WARN  The test finisher is that of the board")
+    };
+    let folder = tempfile::tempdir()?;
+    let mut tree = dump(setting, &folder)?;
+    let all = properties(&tree).context("The tree cannot be read")?;
+    let registers = all.iter().find(|property| property.node.starts_with(node) && property.name == "reg");
+    overwrite(&mut tree, registers.context("The tree has no such node")?.value.start, &memory.to_be_bytes())?;
+    let path = store(&tree, &folder)?;
+    let chip = Chip::ratified(vec!["led0".into(), "button0".into()], Options::default())?;
+    let mut running = Scene::new(setting, vec![(chip, Presentation::Gpio)])?
+        .with_command(|command| with_tree(command, &path, "elf"))
+        .append("count=2 period=40ms")
+        .start()?;
+    running.expect_line(warning)?;
+    running.expect_line("summary blinks=2 edges=0 errors=0 resets=0")?;
+    running.expect_exit(0)?;
     Ok(())
 }
