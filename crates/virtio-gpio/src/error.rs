@@ -69,6 +69,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether that is what the device answered.
+    pub(crate) const fn is_answer(self) -> bool {
+        self.is_malformed() || matches!(self, Self::Refused | Self::Errno(_))
+    }
+
     /// Whether the device answered, but with something that its protocol does not have.
     pub(crate) const fn is_malformed(self) -> bool {
         matches!(

@@ -127,8 +127,8 @@ impl<'c> Held<'c> {
         }
         // The level that the first edge leads away from. A device that refuses to tell it can still interrupt.
         tasks.forget_level(self.slot);
-        if let Err(error @ (Error::Timeout | Error::OutcomeUnknown | Error::Recovering | Error::ChipFailed)) =
-            self.level_async().await
+        if let Err(error) = self.level_async().await
+            && !error.is_answer()
         {
             return Err(error);
         }

@@ -1,5 +1,6 @@
 //! What can be done to make the device misbehave.
 
+use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use virtio_gpio::messages::LineId;
@@ -27,6 +28,14 @@ impl Machine {
             if let Some(every) = state.script.every.get_mut(usize::from(queue)) {
                 *every = with;
             }
+        });
+    }
+
+    /// Forgets what [`Machine::tamper`] and [`Machine::tamper_every`] said about completions to come.
+    pub fn stop_tampering(&self) {
+        self.with(|state| {
+            state.script.completions.iter_mut().for_each(VecDeque::clear);
+            state.script.every.fill(None);
         });
     }
 

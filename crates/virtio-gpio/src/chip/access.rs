@@ -170,8 +170,8 @@ impl<P: Platform> Lines for Chip<'_, P> {
         self.try_with(|core| core.room_to_watch(line_slot))??;
         // The level that the first edge leads away from. A device that refuses to tell it can still interrupt.
         self.with(|core| core.lines.get_mut(line_slot).map(|record| record.last = None));
-        if let Err(error @ (Error::Timeout | Error::OutcomeUnknown | Error::Recovering | Error::ChipFailed)) =
-            self.run(line_slot, Operation::GetValue)
+        if let Err(error) = self.run(line_slot, Operation::GetValue)
+            && !error.is_answer()
         {
             return Err(error);
         }

@@ -171,8 +171,9 @@ impl<P: Platform> Core<'_, P> {
         let half_done = self.dialect.has_step_after(request.operation, request.step);
         if let Some(record) = self.record_of(&request) {
             record.strikes = record.strikes.saturating_add(1);
-            // The first half of an output is a level that the device remembers; it changes nothing by itself.
-            if !half_done {
+            // The first half of an output is a level that the device remembers; it changes nothing by itself. And what restores
+            // a line is behind a reset, and before the next one.
+            if !half_done && request.owner != Owner::Restore {
                 record.made_unsure_by(request.operation);
             }
             self.lines.owes(request.target.line_slot);
