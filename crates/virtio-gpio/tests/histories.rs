@@ -141,14 +141,14 @@ struct History<'t, 'c, 's> {
     started: Vec<(usize, u32, Level, Pending<'c>)>,
 }
 
-impl<'c> History<'_, 'c, '_> {
+impl History<'_, '_, '_> {
     fn is_ratified(&self) -> bool {
         self.chip.protocol() == Protocol::Ratified
     }
 
     /// One step, of one line where it is about a line.
     fn step(&mut self, number: u16, step: Step) {
-        let (machine, chip) = (self.machine, self.chip);
+        let chip = self.chip;
         let place = usize::from(number);
         let line = &mut self.lines[place];
         match step {
@@ -206,7 +206,6 @@ impl<'c> History<'_, 'c, '_> {
                     line.level = Some(level);
                 }
             }
-            Step::Finish => (),
             Step::Forget => self.started.clear(),
             Step::Watch(kind) => {
                 if let Some(Pin::Input(pin)) = &mut line.pin {
@@ -232,6 +231,15 @@ impl<'c> History<'_, 'c, '_> {
                 *line = Used { sets: line.sets, given_up: line.given_up, ..Used::default() };
             }
             Step::Drop => *line = Used { sets: line.sets, given_up: line.given_up, ..Used::default() },
+            _ => self.happens(number, step),
+        }
+        self.read();
+    }
+
+    /// What does not come from the application.
+    fn happens(&self, number: u16, step: Step) {
+        let (machine, chip) = (self.machine, self.chip);
+        match step {
             Step::Edge => {
                 let level = machine.line(LineId(number)).drive.unwrap_or(Low).toggled();
                 drive(machine, chip, number, level);
@@ -244,7 +252,6 @@ impl<'c> History<'_, 'c, '_> {
                 machine.tamper(queue, std::iter::repeat_n(fate.into(), count.into()));
             }
             Step::Event(fate) if self.is_ratified() => machine.tamper(EVENT_QUEUE, [fate.into()]),
-            Step::Event(_) => (),
             Step::ShowFirst(queue) => {
                 machine.release_first(queue);
                 machine.pump(chip);
@@ -253,8 +260,8 @@ impl<'c> History<'_, 'c, '_> {
                 machine.release_held(reversed);
                 machine.pump(chip);
             }
+            _ => (),
         }
-        self.read();
     }
 
     /// The application reads what there is.
