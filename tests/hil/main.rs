@@ -57,6 +57,7 @@ fn main() {
     let groups: &[(&str, &[Entry])] = &[
         ("boot", boot::CASES),
         ("tree", tree::CASES),
+        ("gic", tree::GIC_CASES),
         ("image", image::CASES),
         ("ratified", ratified::CASES),
         ("draft", draft::CASES),
@@ -90,6 +91,7 @@ fn main() {
                     let run = move || case(setting).map_err(|error| Failed::from(format!("{error:#}")));
                     let trial = Trial::test(format!("hil::{short}::{version}::{group}::{name}"), run);
                     let missing = match group {
+                        "gic" => !tree::has_gic(board),
                         "ports" => !ports::are_for(board),
                         "peer" => !peer::is_there(),
                         "port_c" => !port_c::is_there(board),
