@@ -132,7 +132,7 @@ impl<'c> Held<'c> {
         {
             return Err(error);
         }
-        tasks.prepare_to_watch(self.slot)?;
+        tasks.prepare_to_watch(self.slot);
         self.run_async(Operation::SetInterruptType(InterruptType::BothEdges)).await?;
         tasks.start_watching(self.slot);
         Ok(())

@@ -4,7 +4,7 @@ use ::core::fmt;
 
 use super::core::Core;
 use super::lines::{Rearm, Use};
-use super::requests::Ticket;
+use super::requests::{Owner, Ticket};
 #[cfg(feature = "async")]
 use super::tasks::Tasks;
 use super::{Chip, Submitted};
@@ -62,7 +62,7 @@ pub(crate) trait Steps {
 
 impl<P: Platform> Steps for Core<'_, P> {
     fn enqueue(&mut self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error> {
-        self.submit_attended(line_slot, operation, now)
+        self.submit(line_slot, operation, Owner::Caller, now)
     }
 
     fn take(&mut self, ticket: Ticket) -> Option<Result<Value, Error>> {
@@ -82,7 +82,7 @@ impl<P: Platform> Lines for Chip<'_, P> {
     fn submit(&self, line_slot: u16, operation: Operation) -> Result<Submitted, Error> {
         let now = self.clock.now();
         self.try_with(|core| {
-            let submitted = core.submit(line_slot, operation, now);
+            let submitted = core.submit(line_slot, operation, Owner::Holder, now);
             core.notify();
             submitted
         })?
@@ -93,7 +93,7 @@ impl<P: Platform> Lines for Chip<'_, P> {
     }
 
     fn enqueue(&self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error> {
-        self.try_with(|core| core.submit(line_slot, operation, now))?
+        self.try_with(|core| core.submit(line_slot, operation, Owner::Holder, now))?
     }
 
     fn now(&self) -> Instant {
@@ -167,6 +167,7 @@ impl<P: Platform> Lines for Chip<'_, P> {
         if kind == InterruptType::None {
             return Ok(());
         }
+        // Before anything is sent in vain. It is looked at again when the type is sent.
         self.try_with(|core| core.room_to_watch(line_slot))??;
         // The level that the first edge leads away from. A device that refuses to tell it can still interrupt.
         self.with(|core| core.lines.get_mut(line_slot).map(|record| record.last = None));

@@ -86,7 +86,7 @@ impl<P: Platform> Core<'_, P> {
 
     fn switch_interrupts_off(&mut self, look: Option<Duration>) -> Option<Duration> {
         // Whoever looks may take the answer that another one sleeps for, and nothing but its interrupt wakes that one.
-        if look.is_some() && self.sleepers == 0 && self.requests.unattended() == 0 {
+        if look.is_some() && self.sleepers == 0 && self.requests.slept_for() == 0 {
             self.interrupts_off = true;
             self.dialect.suppress_interrupts(bus!(self));
         }

@@ -170,7 +170,11 @@ impl<P: Platform> Core<'_, P> {
 
     /// Queues a line's event buffer again and asks for its level, where that is owed and possible.
     pub(super) fn serve_line(&mut self, line_slot: u16, now: Instant) {
+        self.serve_what_is_owed(line_slot, now);
         self.lines.update_claim(line_slot);
+    }
+
+    fn serve_what_is_owed(&mut self, line_slot: u16, now: Instant) {
         let Some(record) = self.lines.get(line_slot).copied() else { return };
         if record.leaving() {
             self.serve_leaving(line_slot, now);
@@ -202,7 +206,6 @@ impl<P: Platform> Core<'_, P> {
             // A pause that is over is no deadline any more: what is missing now is room.
             record.rearm = if armed { Rearm::No } else { Rearm::Soon };
         }
-        self.lines.update_claim(line_slot);
         if !armed {
             self.lines.owes(line_slot);
         }

@@ -461,7 +461,6 @@ impl<'a> LineTable<'a> {
             slot.holder = Holder::Nobody;
             self.free(number);
         }
-        self.update_claim(number);
     }
 
     /// The device was reset: it has no event buffers, knows no interrupt types, and owes no answers. A line that was

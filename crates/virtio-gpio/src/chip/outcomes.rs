@@ -65,7 +65,7 @@ impl<P: Platform> Core<'_, P> {
             Owner::EventLevel => self.level_answered(request.target.line_slot, result, now),
             Owner::Restore => self.restore_answered(request.target.line_slot, request.operation, result, now),
             Owner::Correct => self.correction_answered(request, result),
-            Owner::Caller | Owner::Nobody => (),
+            Owner::Caller | Owner::Holder | Owner::Nobody => (),
         }
     }
 

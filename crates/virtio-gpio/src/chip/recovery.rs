@@ -210,8 +210,8 @@ impl<P: Platform> Core<'_, P> {
     /// When the restoration goes on, or is given up, where it waits for a request slot.
     pub(super) fn slot_deadline(&self) -> Option<Instant> {
         let kept = || self.pinned_since.map(|since| since.after(self.options.timeout));
-        let now = Instant::from_nanos(0);
-        if self.has_slot_to_restore() { Some(now) } else { self.waits_for_slot().then(kept).flatten() }
+        let at_once = Instant::from_nanos(0);
+        if self.has_slot_to_restore() { Some(at_once) } else { self.waits_for_slot().then(kept).flatten() }
     }
 
     /// The line slot whose turn it is.

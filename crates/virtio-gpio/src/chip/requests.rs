@@ -14,8 +14,10 @@ use crate::messages::LineId;
 /// Who wants the result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The holder of a ticket.
+    /// Somebody who waits for it in a call of the driver.
     Caller,
+    /// The holder of a ticket, who may sleep outside of the driver until an interrupt.
+    Holder,
     /// The driver: the level of a line after an event.
     EventLevel,
     /// The driver: the state of a line after a reset.
@@ -24,6 +26,19 @@ pub(crate) enum Owner {
     Correct,
     /// Nobody any more.
     Nobody,
+}
+
+impl Owner {
+    /// Whether the result waits until the application takes it.
+    fn takes_result(self) -> bool {
+        matches!(self, Self::Caller | Self::Holder)
+    }
+
+    /// Whether somebody may sleep for it outside of the driver, where only the answer's interrupt wakes him: the holder of a
+    /// ticket, or a main loop that is told of what the driver has asked.
+    fn may_sleep(self) -> bool {
+        !matches!(self, Self::Caller | Self::Nobody)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +53,6 @@ enum Phase {
 }
 
 /// Storage for one request under way.
-#[expect(clippy::struct_excessive_bools, reason = "independent facts about a request, not states of one machine")]
 #[derive(Debug, Clone, Copy)]
 pub struct RequestSlot {
     phase: Phase,
@@ -49,8 +63,6 @@ pub struct RequestSlot {
     unanswered: bool,
     /// The device was notified once more, because there was no answer for long.
     renotified: bool,
-    /// Somebody waits in a call of the driver until it ends, or nobody cares.
-    attended: bool,
     /// The low half of what counts requests.
     order: u32,
     /// Tells this request from earlier ones in the same slot.
@@ -74,7 +86,6 @@ impl RequestSlot {
         device_owns: false,
         unanswered: false,
         renotified: false,
-        attended: false,
         order: 0,
         generation: 0,
         sent: Instant::from_nanos(0),
@@ -152,8 +163,8 @@ pub(crate) struct RequestTable<'a> {
     not_due_before: Option<Instant>,
     /// Requests that are queued or sent.
     under_way: u16,
-    /// Those of them for whose answers somebody may sleep outside of the driver.
-    unattended: u16,
+    /// Those of them for whose answers somebody may sleep ([`Owner::may_sleep`]).
+    slept_for: u16,
     /// Counts what may have made a slot free.
     progress: u32,
 }
@@ -178,7 +189,7 @@ impl<'a> RequestTable<'a> {
             unanswered: 0,
             not_due_before: None,
             under_way: 0,
-            unattended: 0,
+            slept_for: 0,
             progress: 0,
         }
     }
@@ -194,7 +205,7 @@ impl<'a> RequestTable<'a> {
     /// Takes a free slot for a request that is to be sent. `None` if there is none. Where there are more than one, the
     /// last is kept for the driver's own requests: callers may leave their results where they are for long.
     pub(crate) fn begin(&mut self, operation: Operation, target: Target, owner: Owner, now: Instant) -> Option<Ticket> {
-        if owner == Owner::Caller && !self.has_free_slot() {
+        if owner.takes_result() && !self.has_free_slot() {
             return None;
         }
         let number = self.first_free?;
@@ -209,7 +220,6 @@ impl<'a> RequestTable<'a> {
             device_owns: false,
             unanswered: false,
             renotified: false,
-            attended: owner == Owner::Nobody,
             order,
             generation: slot.generation.wrapping_add(1),
             sent: now,
@@ -219,7 +229,7 @@ impl<'a> RequestTable<'a> {
         let due = now.after(self.times.renotify);
         self.not_due_before = Some(self.not_due_before.map_or(due, |before| before.min(due)));
         self.under_way = self.under_way.saturating_add(1);
-        self.unattended = self.unattended.saturating_add(u16::from(owner != Owner::Nobody));
+        self.slept_for = self.slept_for.saturating_add(owner.may_sleep().into());
         self.put_behind(self.last_queued, number);
         Some(ticket)
     }
@@ -320,7 +330,7 @@ impl<'a> RequestTable<'a> {
     /// What callers have asked for, and wait for.
     pub(crate) fn under_way_for_callers(&self) -> impl Iterator<Item = &Asked> {
         let asked = self.slots.iter().filter(|slot| slot.is_under_way()).map(|slot| &slot.asked);
-        asked.filter(|asked| asked.owner == Owner::Caller)
+        asked.filter(|asked| asked.owner.takes_result())
     }
 
     /// Requests that were sent and not answered, also those that nobody waits for any more.
@@ -372,12 +382,13 @@ impl<'a> RequestTable<'a> {
         }
         if let Some(record) = self.slots.get_mut(usize::from(slot)) {
             let before = core::mem::replace(&mut record.phase, Phase::Done(result));
-            if record.asked.owner != Owner::Caller {
+            let owner = record.asked.owner;
+            if !owner.takes_result() {
                 record.asked.owner = Owner::Nobody;
             }
             if matches!(before, Phase::Queued | Phase::Sent) {
                 self.under_way = self.under_way.saturating_sub(1);
-                self.unattended = self.unattended.saturating_sub(u16::from(!record.attended));
+                self.slept_for = self.slept_for.saturating_sub(owner.may_sleep().into());
                 if self.under_way == 0 {
                     self.not_due_before = None;
                 }
@@ -420,23 +431,26 @@ impl<'a> RequestTable<'a> {
     /// Nobody waits for the result any more. The request itself goes on.
     pub(crate) fn abandon(&mut self, ticket: Ticket) {
         self.progress = self.progress.wrapping_add(1);
-        self.attend(ticket);
-        if let Some(slot) = self.of(ticket) {
-            slot.asked.owner = Owner::Nobody;
-            self.free_if_over(ticket.slot);
+        self.pass_on(ticket, Owner::Nobody);
+        self.free_if_over(ticket.slot);
+    }
+
+    /// The holder of a ticket waits for the result in a call of the driver from here on.
+    pub(crate) fn attend(&mut self, ticket: Ticket) {
+        self.pass_on(ticket, Owner::Caller);
+    }
+
+    fn pass_on(&mut self, ticket: Ticket, owner: Owner) {
+        let Some(slot) = self.of(ticket) else { return };
+        let before = core::mem::replace(&mut slot.asked.owner, owner);
+        if slot.is_under_way() {
+            self.slept_for = self.slept_for.saturating_sub(before.may_sleep().into());
         }
     }
 
-    /// From here on somebody waits for the end of a request in a call of the driver.
-    pub(crate) fn attend(&mut self, ticket: Ticket) {
-        let Some(slot) = self.of(ticket).filter(|slot| slot.is_under_way() && !slot.attended) else { return };
-        slot.attended = true;
-        self.unattended = self.unattended.saturating_sub(1);
-    }
-
     /// Requests under way for whose answers somebody may sleep outside of the driver, until an interrupt.
-    pub(crate) fn unattended(&self) -> u16 {
-        self.unattended
+    pub(crate) fn slept_for(&self) -> u16 {
+        self.slept_for
     }
 
     /// Whether [`take`](Self::take) would give a result.
@@ -547,8 +561,9 @@ mod tests {
 
     #[derive(Debug, Clone, Copy)]
     enum Step {
-        Begin,
+        Begin(Owner),
         Attend(u16),
+        Abandon(u16),
         Send,
         Continue(u16),
         Finish(u16),
@@ -558,8 +573,11 @@ mod tests {
     fn step() -> impl Strategy<Value = Step> {
         let slot = 0..u16::try_from(SLOTS).unwrap();
         prop_oneof![
-            4 => Just(Step::Begin),
+            3 => Just(Step::Begin(Owner::EventLevel)),
+            3 => Just(Step::Begin(Owner::Holder)),
+            1 => Just(Step::Begin(Owner::Caller)),
             1 => slot.clone().prop_map(Step::Attend),
+            1 => slot.clone().prop_map(Step::Abandon),
             3 => Just(Step::Send),
             2 => slot.clone().prop_map(Step::Continue),
             2 => slot.prop_map(Step::Finish),
@@ -567,10 +585,15 @@ mod tests {
         ]
     }
 
-    /// The driver's own requests, which leave nothing behind.
-    fn begin(table: &mut RequestTable<'_>) {
+    fn begin(table: &mut RequestTable<'_>, owner: Owner) {
         let target = Target { line: LineId(0), line_slot: 0, tenure: 0 };
-        table.begin(Operation::GetValue, target, Owner::EventLevel, Instant::from_nanos(0));
+        table.begin(Operation::GetValue, target, owner, Instant::from_nanos(0));
+    }
+
+    /// The ticket of a slot, if somebody has it.
+    fn ticket(table: &RequestTable<'_>, slot: u16) -> Option<Ticket> {
+        let held = table.get(slot).filter(|slot| slot.phase != Phase::Free && slot.asked.owner.takes_result());
+        held.map(|held| Ticket { slot, generation: held.generation })
     }
 
     proptest! {
@@ -583,10 +606,16 @@ mod tests {
             table.order = u64::from(if order.is_multiple_of(2) { order } else { u32::MAX - order % 8 });
             for step in steps {
                 match step {
-                    Step::Begin => begin(&mut table),
+                    Step::Begin(owner) => begin(&mut table, owner),
                     Step::Attend(slot) => {
-                        let generation = table.get(slot).map_or(0, |slot| slot.generation);
-                        table.attend(Ticket { slot, generation });
+                        if let Some(ticket) = ticket(&table, slot) {
+                            table.attend(ticket);
+                        }
+                    }
+                    Step::Abandon(slot) => {
+                        if let Some(ticket) = ticket(&table, slot) {
+                            table.abandon(ticket);
+                        }
                     }
                     Step::Send => {
                         if let Some(slot) = table.next_queued() {
@@ -618,8 +647,8 @@ mod tests {
                 prop_assert_eq!(table.numbered().filter(waiting).count() == 0, last.is_none());
                 let free = table.numbered().filter(|(_, slot)| slot.phase == Phase::Free).count();
                 prop_assert_eq!(usize::from(table.free), free);
-                let unattended = table.numbered().filter(|(_, slot)| slot.is_under_way() && !slot.attended).count();
-                prop_assert_eq!(usize::from(table.unattended()), unattended);
+                let slept_for = |(_, slot): &(u16, &RequestSlot)| slot.is_under_way() && slot.asked.owner.may_sleep();
+                prop_assert_eq!(usize::from(table.slept_for()), table.numbered().filter(slept_for).count());
             }
         }
     }

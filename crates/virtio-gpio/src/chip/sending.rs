@@ -15,7 +15,13 @@ use crate::transport::Transport;
 
 impl<P: Platform> Core<'_, P> {
     /// Queues a request of the application's, and sends it if there is room. The device is not notified yet.
-    pub(super) fn submit(&mut self, line_slot: u16, operation: Operation, now: Instant) -> Result<Submitted, Error> {
+    pub(super) fn submit(
+        &mut self,
+        line_slot: u16,
+        operation: Operation,
+        owner: Owner,
+        now: Instant,
+    ) -> Result<Submitted, Error> {
         self.health.usable()?;
         let record = self.lines.get(line_slot).ok_or(Error::LineLost)?;
         if record.lost {
@@ -27,26 +33,11 @@ impl<P: Platform> Core<'_, P> {
             return Err(Error::Busy);
         }
         if matches!(operation, Operation::SetInterruptType(kind) if kind != InterruptType::None) {
-            // Looked at again: another line may have been quicker.
             self.room_to_watch(line_slot)?;
         }
-        let submitted = self.request(line_slot, operation, Owner::Caller, now);
+        let submitted = self.request(line_slot, operation, owner, now);
         self.note_room(submitted.is_ok(), now);
         submitted
-    }
-
-    /// As [`submit`](Self::submit), for somebody who waits for the end in a call of the driver.
-    pub(super) fn submit_attended(
-        &mut self,
-        line_slot: u16,
-        operation: Operation,
-        now: Instant,
-    ) -> Result<Submitted, Error> {
-        let submitted = self.submit(line_slot, operation, now)?;
-        if let Submitted::Ticket(ticket) = submitted {
-            self.requests.attend(ticket);
-        }
-        Ok(submitted)
     }
 
     /// A device that answers and gives no memory back leaves callers without a request slot, and nothing to time out.

@@ -5,7 +5,7 @@ use ::core::task::{Poll, Waker};
 
 use super::core::Core;
 use super::lines::{Capture, Rearm};
-use super::requests::Ticket;
+use super::requests::{Owner, Ticket};
 use super::waiters::Until;
 use super::{Chip, Submitted};
 use crate::clock::{Clock, Instant};
@@ -54,7 +54,7 @@ pub(crate) trait Tasks: Sync {
     fn forget_level(&self, line_slot: u16);
 
     /// The line is to be armed as soon as the device has confirmed its interrupt type.
-    fn prepare_to_watch(&self, line_slot: u16) -> Result<(), Error>;
+    fn prepare_to_watch(&self, line_slot: u16);
 
     /// The device has.
     fn start_watching(&self, line_slot: u16);
@@ -160,7 +160,7 @@ impl<P: Platform> Tasks for Chip<'_, P> {
         };
         *progress = Progress::Unsent { deadline: Some(deadline) };
         let polled = self.step(waker, |core| {
-            let submitted = core.submit(line_slot, operation, now);
+            let submitted = core.submit(line_slot, operation, Owner::Holder, now);
             core.notify();
             match submitted {
                 Err(Error::Busy) if now < deadline => {
@@ -227,14 +227,8 @@ impl<P: Platform> Tasks for Chip<'_, P> {
         self.with(|core| core.lines.get_mut(line_slot).map(|record| record.last = None));
     }
 
-    fn prepare_to_watch(&self, line_slot: u16) -> Result<(), Error> {
-        self.try_with(|core| {
-            core.room_to_watch(line_slot)?;
-            if let Some(record) = core.lines.get_mut(line_slot) {
-                record.rearm = Rearm::Soon;
-            }
-            Ok(())
-        })?
+    fn prepare_to_watch(&self, line_slot: u16) {
+        self.with(|core| core.lines.get_mut(line_slot).map(|record| record.rearm = Rearm::Soon));
     }
 
     fn start_watching(&self, line_slot: u16) {

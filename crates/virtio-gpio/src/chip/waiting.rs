@@ -4,7 +4,7 @@
 use ::core::time::Duration;
 
 use super::core::Core;
-use super::requests::Ticket;
+use super::requests::{Owner, Ticket};
 use super::{Chip, Submitted};
 use crate::clock::{Clock, Instant};
 use crate::dialect::{Operation, Value};
@@ -20,7 +20,7 @@ impl<P: Platform> Chip<'_, P> {
             let (submitted, look, progress) = self.try_with(|core| {
                 // Before the request: so the device sees that no interrupt is wanted.
                 let look = core.begin_look();
-                let submitted = core.submit_attended(line_slot, operation, now);
+                let submitted = core.submit(line_slot, operation, Owner::Caller, now);
                 core.notify();
                 (submitted, look, core.requests.progress())
             })?;
