@@ -525,3 +525,18 @@ fn a_draft_device_that_keeps_the_only_slot_while_it_is_restored_is_reset_again()
         assert_eq!(pin.set(High), Ok(()));
     });
 }
+
+/// Without the level no first edge could be told, and no slot for the question is not a refusal to answer it.
+#[test]
+fn a_watch_without_a_slot_to_ask_for_the_level_is_refused() {
+    let machine = draft();
+    with_plan(&machine, &Plan { requests: 1, ..Plan::default() }, |chip| {
+        let (mut led, mut button) = (output(chip, 0, Low), input(chip, 1));
+        let pending = led.start_set(High).unwrap();
+        assert_eq!(button.watch(InterruptType::RisingEdge), Err(Error::Busy));
+        drop(pending);
+        assert_eq!(button.watch(InterruptType::RisingEdge), Ok(()));
+        drive(&machine, chip, 1, High);
+        assert_eq!(triggers(chip), [(1, Rising)]);
+    });
+}

@@ -10,8 +10,6 @@
 
 mod common;
 
-use core::ops::Range;
-use core::ptr::NonNull;
 use std::boxed::Box;
 
 use common::{
@@ -20,13 +18,8 @@ use common::{
 };
 use gpio_loopback::{Bench, Loopback, Machine, Plan, Settings, Tamper};
 use gpio_model::ratified::{Options, Quirks};
-use virtio_gpio::fence::CoherentFence;
-use virtio_gpio::memory::DmaMemory;
 use virtio_gpio::messages::ratified::Request;
-use virtio_gpio::{
-    Chip, DescriptorSlot, Error, EventSlot, Identified, InterruptType, LineId, LineSlot, Notice, Oddity, Parts,
-    Platform, RequestSlot, Sizes, Storage, Trigger,
-};
+use virtio_gpio::{Chip, Error, InterruptType, LineId, Notice, Oddity, Trigger};
 
 use InterruptType::{BothEdges, FallingEdge, HighLevel, LowLevel, RisingEdge};
 use Trigger::{Falling, Rising};
@@ -548,75 +541,8 @@ fn edges_behind_a_slow_level_are_not_lost() {
             drive(&machine, chip, 0, if edge % 2 == 0 { High } else { Low });
         }
         machine.advance(chip, ms(1000));
-        let count = triggers(chip).len();
-        assert!(count >= 256, "{count}");
-        assert_eq!((count, chip.statistics().dropped_events), (300, 0));
+        assert_eq!((triggers(chip).len(), chip.statistics().dropped_events), (300, 0));
     });
-}
-
-/// A machine whose device works while the driver does.
-enum Simultaneous {}
-
-impl Platform for Simultaneous {
-    type Transport = <Loopback as Platform>::Transport;
-    type Memory = Watched;
-    type Fence = CoherentFence;
-    type Clock = <Loopback as Platform>::Clock;
-}
-
-/// Lets the device work whenever the driver is about to read; line 0 moves meanwhile.
-struct Watched(<Loopback as Platform>::Memory, Machine);
-
-// SAFETY: all is the machine's own memory's.
-#[expect(unsafe_code, reason = "implements an unsafe trait")]
-unsafe impl DmaMemory for Watched {
-    fn base(&self) -> NonNull<u8> {
-        self.0.base()
-    }
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-    fn device_address(&self) -> u64 {
-        self.0.device_address()
-    }
-    fn sync_for_driver(&self, _: Range<usize>) {
-        for level in [High, Low] {
-            self.1.drive(LineId(0), Some(level));
-        }
-    }
-}
-
-/// A device that returns each event buffer at once does not keep the driver for longer than what both queues hold.
-#[test]
-fn a_drain_ends_though_event_buffers_come_back_at_once() {
-    let machine = ratified();
-    machine.poll_queues();
-    let clock = machine.clock();
-    let options = virtio_gpio::Options::default();
-    let device = Identified::new(machine.registers(), &clock, None).map_err(|(error, _)| error).unwrap();
-    let sizes = Sizes::new(&device, &options, 8, 0, machine.granule()).unwrap();
-    let mut descriptors = vec![DescriptorSlot::EMPTY; sizes.descriptors];
-    let mut events = vec![EventSlot::EMPTY; 4096];
-    let storage = Storage {
-        descriptors: &mut descriptors,
-        requests: &mut [RequestSlot::EMPTY; 8],
-        lines: &mut [LineSlot::EMPTY; 8],
-        events: &mut events,
-        names: &mut [],
-    };
-    let parts = Parts { memory: Watched(machine.allocate(sizes.memory), machine.clone()), fence: CoherentFence, clock };
-    let chip: Chip<'_, Simultaneous> = Chip::new(device, &sizes, parts, storage, options).unwrap();
-    let mut button = chip.line(LineId(0)).unwrap().into_input().unwrap();
-    button.watch(RisingEdge).unwrap();
-    let most = (0..10).map(|_| {
-        let before = chip.statistics().events;
-        machine.drive(LineId(0), Some(High));
-        chip.handle_interrupt();
-        machine.drive(LineId(0), Some(Low));
-        chip.statistics().events - before
-    });
-    let most = most.max().unwrap();
-    assert!((2..=65).contains(&most), "{most}");
 }
 
 /// A line that has brought an event leaves room for what the other ones may bring.

@@ -11,13 +11,20 @@
 
 mod common;
 
+use core::ops::Range;
+use core::ptr::NonNull;
 use core::time::Duration;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{High, Low, draft, ms, notices, output, ratified, triggers, watched, with_chip};
 use gpio_loopback::{Bench, Loopback, Machine, Plan, Tamper};
-use virtio_gpio::{Chip, InterruptType, LineId, Notice, Oddity, Trigger};
+use virtio_gpio::fence::CoherentFence;
+use virtio_gpio::memory::DmaMemory;
+use virtio_gpio::{
+    Chip, DescriptorSlot, EventSlot, Identified, InterruptType, LineId, LineSlot, Notice, Oddity, Parts, Platform,
+    RequestSlot, Sizes, Storage, Trigger,
+};
 
 const SPURIOUS: Notice = Notice::Odd { oddity: Oddity::SpuriousInterrupt, count: 1 };
 
@@ -191,20 +198,26 @@ fn an_interrupt_without_a_status_finds_what_came() {
     });
 }
 
-/// Somebody else may take its answer from the queue, without a word to who sleeps.
-#[test]
-#[cfg_attr(miri, ignore = "leaks its chip on purpose")]
-fn who_sleeps_is_woken_though_another_caller_polls() {
+/// A machine whose processor handles interrupts while the driver waits, its chip, and how many there were.
+fn interrupted() -> (Machine, &'static Chip<'static, Loopback>, Arc<AtomicU32>) {
     let machine = ratified();
     let bench = Box::leak(Box::new(Bench::new()));
     let chip = &*Box::leak(Box::new(bench.chip(&machine, &Plan::default()).unwrap()));
-    let (mut sleeper, mut other) = (output(chip, 0, Low), output(chip, 1, Low));
     let interrupts = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&interrupts);
     machine.set_handler(move || {
         count.fetch_add(1, Ordering::Relaxed);
         chip.handle_interrupt();
     });
+    (machine, chip, interrupts)
+}
+
+/// Somebody else may take its answer from the queue, without a word to who sleeps.
+#[test]
+#[cfg_attr(miri, ignore = "leaks its chip on purpose")]
+fn who_sleeps_is_woken_though_another_caller_polls() {
+    let (machine, chip, interrupts) = interrupted();
+    let (mut sleeper, mut other) = (output(chip, 0, Low), output(chip, 1, Low));
     // The first one sleeps when the second one comes, and its answer does while the second one polls for its own.
     machine.tamper(0, [Tamper::Hold, Tamper::Delay(Duration::from_micros(30))]);
     let (now, device) = (machine.now(), machine.clone());
@@ -222,16 +235,8 @@ fn who_sleeps_is_woken_though_another_caller_polls() {
 #[test]
 #[cfg_attr(miri, ignore = "leaks its chip on purpose")]
 fn a_main_loop_that_sleeps_is_woken_though_another_caller_polls() {
-    let machine = ratified();
-    let bench = Box::leak(Box::new(Bench::new()));
-    let chip = &*Box::leak(Box::new(bench.chip(&machine, &Plan::default()).unwrap()));
+    let (machine, chip, interrupts) = interrupted();
     let (mut led, mut other) = (output(chip, 0, Low), output(chip, 1, Low));
-    let interrupts = Arc::new(AtomicU32::new(0));
-    let count = Arc::clone(&interrupts);
-    machine.set_handler(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-        chip.handle_interrupt();
-    });
     machine.tamper(0, [Tamper::Hold, Tamper::Delay(Duration::from_micros(30))]);
     let mut pending = led.start_set(High).unwrap();
     machine.run();
@@ -243,4 +248,69 @@ fn a_main_loop_that_sleeps_is_woken_though_another_caller_polls() {
     other.set(High).unwrap();
     assert_eq!(pending.outcome(), Some(Ok(())));
     assert!(interrupts.load(Ordering::Relaxed) > 0, "nothing else wakes who sleeps");
+}
+
+/// A machine whose device works while the driver does.
+enum Simultaneous {}
+
+impl Platform for Simultaneous {
+    type Transport = <Loopback as Platform>::Transport;
+    type Memory = Watched;
+    type Fence = CoherentFence;
+    type Clock = <Loopback as Platform>::Clock;
+}
+
+/// Lets the device work whenever the driver is about to read; line 0 moves meanwhile.
+struct Watched(<Loopback as Platform>::Memory, Machine);
+
+// SAFETY: all is the machine's own memory's.
+#[expect(unsafe_code, reason = "implements an unsafe trait")]
+unsafe impl DmaMemory for Watched {
+    fn base(&self) -> NonNull<u8> {
+        self.0.base()
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn device_address(&self) -> u64 {
+        self.0.device_address()
+    }
+    fn sync_for_driver(&self, _: Range<usize>) {
+        for level in [High, Low] {
+            self.1.drive(LineId(0), Some(level));
+        }
+    }
+}
+
+/// A device that returns each event buffer at once does not keep the driver for longer than what both queues hold.
+#[test]
+fn a_drain_ends_though_event_buffers_come_back_at_once() {
+    let machine = ratified();
+    machine.poll_queues();
+    let clock = machine.clock();
+    let options = virtio_gpio::Options::default();
+    let device = Identified::new(machine.registers(), &clock, None).map_err(|(error, _)| error).unwrap();
+    let sizes = Sizes::new(&device, &options, 8, 0, machine.granule()).unwrap();
+    let mut descriptors = vec![DescriptorSlot::EMPTY; sizes.descriptors];
+    let mut events = vec![EventSlot::EMPTY; 4096];
+    let storage = Storage {
+        descriptors: &mut descriptors,
+        requests: &mut [RequestSlot::EMPTY; 8],
+        lines: &mut [LineSlot::EMPTY; 8],
+        events: &mut events,
+        names: &mut [],
+    };
+    let parts = Parts { memory: Watched(machine.allocate(sizes.memory), machine.clone()), fence: CoherentFence, clock };
+    let chip: Chip<'_, Simultaneous> = Chip::new(device, &sizes, parts, storage, options).unwrap();
+    let mut button = chip.line(LineId(0)).unwrap().into_input().unwrap();
+    button.watch(InterruptType::RisingEdge).unwrap();
+    let most = (0..10).map(|_| {
+        let before = chip.statistics().events;
+        machine.drive(LineId(0), Some(High));
+        chip.handle_interrupt();
+        machine.drive(LineId(0), Some(Low));
+        chip.statistics().events - before
+    });
+    let most = most.max().unwrap();
+    assert!((2..=65).contains(&most), "{most}");
 }

@@ -800,3 +800,19 @@ fn a_restless_line_does_not_hold_up_the_recovery() {
         assert!(!chip.is_recovering());
     });
 }
+
+/// What was not answered in time is repeated behind the next reset, and makes nothing doubtful.
+#[test]
+fn a_watch_whose_restoration_times_out_is_restored_by_the_next_try() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let _button = watched(chip, 0, InterruptType::RisingEdge);
+        // The direction, the interrupt type.
+        machine.tamper(0, [Tamper::Nothing, Tamper::Drop]);
+        machine.need_reset();
+        machine.advance(chip, ms(5_000));
+        assert_eq!((chip.is_recovering(), chip.statistics().resets), (false, 2));
+        drive(&machine, chip, 0, High);
+        assert_eq!(triggers(chip), [(0, Trigger::Rising)]);
+    });
+}
