@@ -38,6 +38,8 @@ struct Plic {
     priorities: UniqueMmioPointer<'static, [ReadPureWrite<u32>; SOURCES]>,
     enables: UniqueMmioPointer<'static, [ReadPureWrite<u32>; SOURCES / 32]>,
     context: UniqueMmioPointer<'static, ContextRegisters>,
+    /// Claimed, and not completed.
+    in_service: Option<InterruptId>,
 }
 
 /// Starts the controller. All interrupts are disabled.
@@ -56,6 +58,7 @@ pub(crate) fn start(description: &InterruptController) -> Result<(), ControllerE
         priorities: part(registers, PRIORITIES_OFFSET)?,
         enables: part(registers, enables_offset)?,
         context: part(registers, context_offset)?,
+        in_service: None,
     };
     for mut enable in plic.enables.iter() {
         enable.write(0);
@@ -99,29 +102,23 @@ pub(crate) fn enable(id: InterruptId, _trigger: Trigger) -> Result<(), Controlle
 /// Keeps an interrupt out.
 pub(crate) fn disable(id: InterruptId) {
     CONTROLLER.with(|plic| {
+        let Some(plic) = plic else { return };
+        if plic.in_service == Some(id) {
+            // The PLIC ignores the completion of a source that is not enabled (chapter 9): the source would stay claimed, and
+            // silent even when it is enabled again.
+            plic.complete();
+        }
         // An interrupt that cannot be disabled was never enabled.
-        plic.as_mut().is_some_and(|plic| plic.set_enabled(id, false).is_ok())
+        let _ = plic.set_enabled(id, false);
     });
 }
 
 impl Plic {
-    /// Ends the service of a claimed interrupt. A handler may have disabled it, and the PLIC ignores the completion of a source
-    /// that is not enabled (chapter 9): the source would stay claimed, and silent even when it is enabled again.
-    fn complete(&mut self, id: InterruptId) {
-        let enabled = self.is_enabled(id);
-        if !enabled {
-            // The source exists, for it was claimed.
-            let _ = self.set_enabled(id, true);
+    /// Ends the service of the claimed interrupt, once.
+    fn complete(&mut self) {
+        if let Some(id) = self.in_service.take() {
+            field!(self.context, claim).write(id.number());
         }
-        field!(self.context, claim).write(id.number());
-        if !enabled {
-            let _ = self.set_enabled(id, false);
-        }
-    }
-
-    fn is_enabled(&mut self, id: InterruptId) -> bool {
-        let Ok(index) = usize::try_from(id.number()) else { return false };
-        self.enables.get(index / 32).is_some_and(|word| word.read() & 1 << (index % 32) != 0)
     }
 
     fn set_enabled(&mut self, id: InterruptId, enabled: bool) -> Result<(), ControllerError> {
@@ -135,15 +132,18 @@ impl Plic {
 
 /// Serves one interrupt. Another one that is pending interrupts again, after main code had its turn.
 pub(super) fn handle_interrupt(instruction: u64) {
-    let claimed = CONTROLLER.with(|plic| plic.as_mut().map_or(0, |plic| field!(plic.context, claim).read()));
-    // 0 says that there is no interrupt (any more).
-    if claimed == 0 {
-        return;
-    }
-    interrupts::dispatch(InterruptId::new(claimed), instruction);
+    let claimed = CONTROLLER.with(|plic| {
+        let plic = plic.as_mut()?;
+        // 0 says that there is no interrupt (any more).
+        let claimed = Some(field!(plic.context, claim).read()).filter(|&claimed| claimed != 0).map(InterruptId::new);
+        plic.in_service = claimed;
+        claimed
+    });
+    let Some(claimed) = claimed else { return };
+    interrupts::dispatch(claimed, instruction);
     CONTROLLER.with(|plic| {
         if let Some(plic) = plic {
-            plic.complete(InterruptId::new(claimed));
+            plic.complete();
         }
     });
 }
