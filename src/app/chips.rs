@@ -148,10 +148,10 @@ fn set_up(node: &VirtioMmio, wishes: Wishes) -> Result<Device, String> {
     let Some(base) = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(node.base)) else {
         return Ok(Device::Nothing);
     };
-    // SAFETY: the platform has mapped the node's region as device memory for good and checked that it belongs to no
-    // other device; each node is looked at once, here, and what is no GPIO device is
-    // used by nobody else before this function is left.
     #[expect(unsafe_code, reason = "the one place where an address becomes a device")]
+    // SAFETY: the platform has mapped the node's region as device memory for good and checked that it belongs to no
+    // other device; each node is looked at once, here, and what is no GPIO device is used by nobody else before this
+    // function is left.
     let transport = match unsafe { MmioTransport::new(base, node.size) } {
         Ok(transport) => transport,
         Err(MmioError::Empty) => return Ok(Device::Nothing),
@@ -207,8 +207,9 @@ fn chip(
 
 /// Takes memory for a chip, for ever, if that leaves enough.
 fn room(sizes: &Sizes, lines: u16) -> Result<(StaticDma, Storage<'static>), SetupError> {
-    // Taken as long as the chip takes the rest.
-    let reserve = copies("the image itself", 0_u8, RESERVE)?;
+    // Taken, and not touched, as long as the chip takes the rest.
+    let mut reserve = Vec::<u8>::new();
+    reserve.try_reserve_exact(RESERVE).map_err(|_| no_room("the image itself", RESERVE))?;
     let descriptors = copies("descriptors", DescriptorSlot::EMPTY, sizes.descriptors)?;
     let requests = copies("requests", RequestSlot::EMPTY, sizes.requests.min(REQUEST_SLOTS))?;
     let lines = copies("lines", LineSlot::EMPTY, lines.into())?;
