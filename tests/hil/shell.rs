@@ -26,6 +26,7 @@ pub(crate) const CASES: &[Entry] = &[
     ("garbage_is_survived", Transports::Modern, garbage),
     ("a_device_is_reset_and_its_lines_restored", Transports::Modern, reset),
     ("a_virtio_console_is_a_second_terminal", Transports::Both, virtio_console),
+    ("answers_are_kept_while_nobody_reads", Transports::Both, slow_reader),
     ("a_device_of_the_draft_obeys_too", Transports::Both, draft_device),
     ("without_shell_on_what_is_typed_is_ignored", Transports::Modern, off),
 ];
@@ -282,6 +283,30 @@ fn virtio_console(setting: Setting) -> anyhow::Result<()> {
     running.expect_exit(0)?;
     running.expect_line("errors=0 resets=0")?;
     Ok(())
+}
+
+/// QEMU drops what the socket has no room for, and a single byte takes as much room there as a line.
+fn slow_reader(setting: Setting) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("console.sock");
+    let scene = scene(setting)?.append("blink=none watch=none shell=on");
+    let mut running = start(with_virtio_console(scene, &path))?;
+    let mut terminal = Terminal::open(&path)?;
+    let keys = format!("{}\x15help\rhelp\rset relay 1\r", "x".repeat(3000));
+    terminal.keys.write_all(keys.as_bytes())?;
+    let is_set = |activity| matches!(activity, Activity::Request { request: Ok(R::SetValue(LineId(3), _)), .. });
+    running
+        .expect("the line to be set", |records| records.iter().any(|record| is_set(record.activity)).then_some(()))?;
+    let mut seen = String::new();
+    while !seen.contains("gpio0:3 relay output high") {
+        let length = terminal.answers.read_line(&mut seen).with_context(|| format!("after {seen:?}"))?;
+        ensure!(length > 0, "the end after {seen:?}");
+    }
+    for command in ["get LINE: ", "set LINE ", "exit: "] {
+        ensure!(seen.matches(command).count() == 2, "{command:?} is not there twice: {seen:?}");
+    }
+    terminal.ask("exit", "> exit")?;
+    running.expect_exit(0)
 }
 
 /// Completion of names that a device of the draft tells, on both terminals; and what the device hears.

@@ -14,6 +14,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem::take;
 use core::time::Duration;
 
 use heapless::Deque;
@@ -106,12 +107,14 @@ struct Session {
     job: Option<Job>,
     progress: Progress,
     half_period: Duration,
+    /// Whether a key had no effect, and the bell has not rung yet.
+    refused: bool,
 }
 
 impl Session {
     fn new(terminal: Box<dyn Terminal>, half_period: Duration) -> Self {
         let (editor, ahead) = (Editor::new(), Deque::new());
-        Self { terminal, editor, ahead, job: None, progress: Progress::Done, half_period }
+        Self { terminal, editor, ahead, job: None, progress: Progress::Done, half_period, refused: false }
     }
 
     fn is_idle(&self) -> bool {
@@ -148,6 +151,10 @@ impl Session {
         {
             end = self.accept(byte, in_use);
         }
+        // Once for all that was typed at once: what the terminal has room for is for answers.
+        if take(&mut self.refused) {
+            self.terminal.ring_bell();
+        }
         if let Some(job) = &mut self.job {
             self.progress = job.advance(in_use, &mut |line| self.terminal.print(line));
             if self.progress == Progress::Done {
@@ -163,7 +170,7 @@ impl Session {
     fn accept(&mut self, byte: u8, in_use: &InUse) -> bool {
         match self.editor.accept(byte) {
             Typed::Edited => (),
-            Typed::Refused => self.terminal.ring_bell(),
+            Typed::Refused => self.refused = true,
             Typed::Interrupt => self.terminal.enter_row(),
             Typed::Tab => self.complete(in_use),
             Typed::Enter => {
@@ -178,11 +185,9 @@ impl Session {
 
     fn complete(&mut self, in_use: &InUse) {
         match complete(self.editor.text(), in_use) {
-            Completion::None => self.terminal.ring_bell(),
+            Completion::None => self.refused = true,
             Completion::Insert(rest) => {
-                if self.editor.insert(&rest) == Typed::Refused {
-                    self.terminal.ring_bell();
-                }
+                self.refused |= self.editor.insert(&rest) == Typed::Refused;
             }
             Completion::List(words, more) => {
                 let rest = if more > 0 { format!(" ... ({more} more)") } else { String::new() };

@@ -1,0 +1,299 @@
+//! The device, on the transport and the queues of the crate `virtio-drivers`.
+//!
+//! It is not trusted: it is used for as long as it keeps to the rules, and what it claims to have written is looked at first.
+//! A device without an emergency register is refused: it could be written to only with a wait that may not end.
+
+#[cfg(test)]
+mod tests;
+
+use core::ptr::NonNull;
+use core::time::Duration;
+
+use thiserror::Error;
+use virtio_drivers::queue::VirtQueue;
+use virtio_drivers::transport::mmio::MmioError;
+use virtio_drivers::transport::{DeviceStatus, Transport};
+use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
+use virtio_gpio::clock::Clock;
+use virtio_gpio::memory::DmaMemory;
+
+use crate::platform::dma::{self, StaticDma};
+use crate::platform::time::SystemClock;
+
+/// The queue with what the device sends, and the one with what it is sent.
+const RECEIVE_QUEUE: u16 = 0;
+const TRANSMIT_QUEUE: u16 = 1;
+/// Each has one buffer.
+const QUEUE_SIZE: usize = 2;
+const BUFFER_SIZE: usize = PAGE_SIZE;
+/// The emergency register, in the configuration.
+const EMERGENCY_OFFSET: usize = 8;
+const FEATURE_EMERGENCY_WRITE: u64 = 1 << 2;
+const FEATURE_VERSION_1: u64 = 1 << 32;
+/// How long a reset may take.
+const RESET_TIME: Duration = Duration::from_secs(1);
+
+/// Why a virtio console cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum VirtioConsoleError {
+    /// There is one already.
+    #[error("Only one virtio console can be used")]
+    Second,
+    /// No device at that place, or another one.
+    #[error("{0}")]
+    Transport(MmioError),
+    /// It cannot be set up.
+    #[error("{0}")]
+    Device(virtio_drivers::Error),
+    /// It does not end its reset.
+    #[error("Its reset does not end")]
+    Reset,
+    /// It does not take the features that it has offered.
+    #[error("It refuses the features that it offers")]
+    Features,
+    /// There is no memory for what it sends, or is sent.
+    #[error("There is no memory for it")]
+    NoMemory,
+    /// It has no emergency register.
+    #[error("It can send only with a wait that may not end: it does not offer VIRTIO_CONSOLE_F_EMERG_WRITE")]
+    NoEmergencyWrite,
+}
+
+/// A console: its transport, a buffer for what it sends, and one for what it is sent.
+pub(super) struct Device<T> {
+    transport: T,
+    receive: Channel,
+    received: Received,
+    transmit: Channel,
+    transmitted: Transmitted,
+}
+
+/// A queue with one buffer.
+struct Channel {
+    queue: VirtQueue<Memory, QUEUE_SIZE>,
+    buffer: StaticDma,
+}
+
+/// Where the buffer for what the device sends is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Received {
+    /// The device has it, under that number.
+    Nothing(u16),
+    /// It holds bytes: the next one to be read, and where they end, which is further on and within the buffer.
+    Bytes { next: usize, end: usize },
+    /// Whatever the device sends is not looked at any more.
+    Broken,
+}
+
+/// Where the buffer for what the device is sent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transmitted {
+    /// It can be filled.
+    All,
+    /// The device has it, under that number, with so many bytes.
+    Not(u16, usize),
+    /// It is not used any more.
+    Broken,
+}
+
+impl Channel {
+    fn new<T: Transport>(transport: &mut T, queue: u16) -> Result<Self, VirtioConsoleError> {
+        let queue = VirtQueue::new(transport, queue, false, false).map_err(VirtioConsoleError::Device)?;
+        let buffer = dma::allocate(BUFFER_SIZE).ok_or(VirtioConsoleError::NoMemory)?;
+        Ok(Self { queue, buffer })
+    }
+
+    /// The buffer, as the queue wants it; not more than [`BUFFER_SIZE`] bytes of it.
+    #[expect(unsafe_code, reason = "the queue takes slices")]
+    fn bytes(&self, len: usize) -> &'static mut [u8] {
+        let base = self.buffer.base().as_ptr();
+        // SAFETY: that much memory was allocated for ever. Nobody looks at the slice: the queue makes an address and a length of it.
+        unsafe { core::slice::from_raw_parts_mut(base, len.min(BUFFER_SIZE)) }
+    }
+
+    fn place(&self, index: usize) -> NonNull<u8> {
+        self.buffer.base().map_addr(|base| base.saturating_add(index))
+    }
+}
+
+impl<T: Transport> Device<T> {
+    /// Sets a console up.
+    pub(super) fn new(mut transport: T) -> Result<Self, VirtioConsoleError> {
+        transport.set_status(DeviceStatus::empty());
+        let deadline = SystemClock.now().after(RESET_TIME);
+        while transport.get_status() != DeviceStatus::empty() {
+            if SystemClock.now() >= deadline {
+                return Err(VirtioConsoleError::Reset);
+            }
+        }
+        let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
+        transport.set_status(status);
+        let features = transport.read_device_features() & (FEATURE_EMERGENCY_WRITE | FEATURE_VERSION_1);
+        if features & FEATURE_EMERGENCY_WRITE == 0 {
+            return Err(VirtioConsoleError::NoEmergencyWrite);
+        }
+        transport.write_driver_features(features);
+        // Devices of old know nothing of this step.
+        if features & FEATURE_VERSION_1 != 0 {
+            status |= DeviceStatus::FEATURES_OK;
+            transport.set_status(status);
+            if !transport.get_status().contains(DeviceStatus::FEATURES_OK) {
+                return Err(VirtioConsoleError::Features);
+            }
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "4096")]
+        transport.set_guest_page_size(PAGE_SIZE as u32);
+        let receive = Channel::new(&mut transport, RECEIVE_QUEUE)?;
+        let mut transmit = Channel::new(&mut transport, TRANSMIT_QUEUE)?;
+        // Whether a text was sent is looked at when the next one is.
+        transmit.queue.set_dev_notify(false);
+        transport.set_status(status | DeviceStatus::DRIVER_OK);
+        let (received, transmitted) = (Received::Broken, Transmitted::All);
+        let mut device = Self { transport, receive, received, transmit, transmitted };
+        device.give_buffer();
+        Ok(device)
+    }
+
+    /// Ends an interrupt. What has come is taken when somebody reads.
+    pub(super) fn acknowledge_interrupt(&mut self) {
+        self.transport.ack_interrupt();
+    }
+
+    /// The next byte that the device has sent, if there is one. It stays there unless it is taken.
+    pub(super) fn receive(&mut self, take: bool) -> Option<u8> {
+        self.take_buffer();
+        let Received::Bytes { next, end } = self.received else { return None };
+        #[expect(unsafe_code, reason = "reads what the device has written")]
+        // SAFETY: `next` is within the buffer. A device that writes again changes the byte, and nothing else.
+        let byte = unsafe { self.receive.place(next).read_volatile() };
+        if take {
+            let next = next.saturating_add(1);
+            if next < end {
+                self.received = Received::Bytes { next, end };
+            } else {
+                self.give_buffer();
+            }
+        }
+        Some(byte)
+    }
+
+    /// Gives the buffer for what the device sends to the device.
+    fn give_buffer(&mut self) {
+        let buffer = self.receive.bytes(BUFFER_SIZE);
+        #[expect(unsafe_code, reason = "the device will write")]
+        // SAFETY: the buffer is memory for devices for ever, and is read only once the device has given it back.
+        let given = unsafe { self.receive.queue.add(&[], &mut [buffer]) };
+        // There is room for one buffer.
+        self.received = given.map_or(Received::Broken, Received::Nothing);
+        if self.receive.queue.should_notify() {
+            self.transport.notify(RECEIVE_QUEUE);
+        }
+    }
+
+    /// Takes that buffer back, if the device has done something with it.
+    fn take_buffer(&mut self) {
+        let Received::Nothing(number) = self.received else { return };
+        if !self.receive.queue.can_pop() {
+            return;
+        }
+        let buffer = self.receive.bytes(BUFFER_SIZE);
+        #[expect(unsafe_code, reason = "the device has written")]
+        // SAFETY: it is the buffer that was given under that number.
+        let written = unsafe { self.receive.queue.pop_used(number, &[], &mut [buffer]) };
+        let end = written.ok().and_then(|end| usize::try_from(end).ok());
+        self.received = if let Some(end) = end.filter(|end| (1..=BUFFER_SIZE).contains(end)) {
+            Received::Bytes { next: 0, end }
+        } else {
+            log::warn!(
+                "the virtio console returns what it was not given, or empty, or too full: it is not read any more"
+            );
+            Received::Broken
+        };
+    }
+
+    /// Gives bytes to the device, if it has sent the last ones and there are not too many. Returns whether it did.
+    pub(super) fn send(&mut self, bytes: &[u8]) -> bool {
+        let fits = (1..=BUFFER_SIZE).contains(&bytes.len());
+        if !fits || !self.is_sent() || self.transmitted != Transmitted::All {
+            return false;
+        }
+        for (index, &byte) in bytes.iter().enumerate() {
+            #[expect(unsafe_code, reason = "writes what the device will read")]
+            // SAFETY: `index` is within the buffer, which the driver has.
+            unsafe {
+                self.transmit.place(index).write_volatile(byte);
+            }
+        }
+        let buffer = self.transmit.bytes(bytes.len());
+        #[expect(unsafe_code, reason = "the device will read")]
+        // SAFETY: the buffer is memory for devices for ever, and is written to only once the device has given it back.
+        let given = unsafe { self.transmit.queue.add(&[buffer], &mut []) };
+        // There is room for one buffer.
+        let Ok(number) = given else {
+            self.transmitted = Transmitted::Broken;
+            return false;
+        };
+        self.transmitted = Transmitted::Not(number, bytes.len());
+        if self.transmit.queue.should_notify() {
+            self.transport.notify(TRANSMIT_QUEUE);
+        }
+        true
+    }
+
+    /// Whether there is nothing that the device has still to send.
+    pub(super) fn is_sent(&mut self) -> bool {
+        let Transmitted::Not(number, len) = self.transmitted else { return true };
+        if !self.transmit.queue.can_pop() {
+            return false;
+        }
+        let buffer = self.transmit.bytes(len);
+        #[expect(unsafe_code, reason = "the device has read")]
+        // SAFETY: it is the buffer that was given under that number, with that length.
+        let used = unsafe { self.transmit.queue.pop_used(number, &[buffer], &mut []) };
+        self.transmitted = if used.is_ok() {
+            Transmitted::All
+        } else {
+            log::warn!("the virtio console returns what it was not given: it is sent single bytes from here on");
+            Transmitted::Broken
+        };
+        true
+    }
+
+    /// Sends one byte, whatever has become of the others.
+    pub(super) fn send_urgently(&mut self, byte: u8) {
+        // The feature was negotiated, so that the register is there.
+        let _ = self.transport.write_config_space(EMERGENCY_OFFSET, u32::from(byte));
+    }
+}
+
+/// Memory for the queues.
+struct Memory;
+
+#[expect(unsafe_code, reason = "implements an unsafe trait")]
+// SAFETY: `dma::allocate` gives zeroed, page-aligned memory that nothing else has, for ever. Memory has the same address for
+// processor and devices, which are coherent.
+unsafe impl Hal for Memory {
+    fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
+        let memory = pages.checked_mul(PAGE_SIZE).and_then(dma::allocate);
+        // The address 0 is how that crate learns that there is no memory.
+        memory.map_or((0, NonNull::dangling()), |memory| (memory.device_address(), memory.base()))
+    }
+
+    unsafe fn dma_dealloc(_: PhysAddr, _: NonNull<u8>, _: usize) -> i32 {
+        // Memory for devices is for ever: a console that could not be set up costs some pages.
+        0
+    }
+
+    unsafe fn mmio_phys_to_virt(address: PhysAddr, _: usize) -> NonNull<u8> {
+        // Only PCI transports ask.
+        let address = usize::try_from(address).unwrap_or(0);
+        NonNull::new(core::ptr::with_exposed_provenance_mut(address)).unwrap_or(NonNull::dangling())
+    }
+
+    unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
+        buffer.cast::<u8>().as_ptr().expose_provenance() as PhysAddr
+    }
+
+    unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
+}
