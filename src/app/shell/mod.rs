@@ -79,8 +79,8 @@ impl Shell {
     /// When a command has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let at = |session: &Session| match session.progress {
-            Progress::Wait(at) => at,
-            Progress::Again | Progress::Done => None,
+            Progress::Wait(at) if session.terminal.has_room() => at,
+            Progress::Wait(_) | Progress::Again | Progress::Done => None,
         };
         self.sessions.iter().filter_map(at).min()
     }
@@ -94,6 +94,7 @@ impl Shell {
     pub(super) fn close(&mut self) {
         for session in &mut self.sessions {
             session.terminal.show_row("");
+            session.terminal.flush();
         }
     }
 }
@@ -118,11 +119,13 @@ impl Session {
     }
 
     fn is_idle(&self) -> bool {
-        let job_waits = match &self.job {
+        let waits = match &self.job {
+            // Its interrupt says when there is.
+            _ if !self.terminal.has_room() => true,
             None => self.ahead.is_empty(),
             Some(job) => self.progress != Progress::Again && !job.has_outcome(),
         };
-        job_waits && !self.terminal.has_input()
+        waits && !self.terminal.has_input()
     }
 
     /// Takes what was typed.
@@ -144,6 +147,9 @@ impl Session {
 
     /// Goes on with the command under way, or reads the next one. Returns whether the application is to end.
     fn serve(&mut self, in_use: &mut InUse) -> bool {
+        if !self.terminal.has_room() {
+            return false;
+        }
         let mut end = false;
         while self.job.is_none()
             && !end
@@ -151,7 +157,7 @@ impl Session {
         {
             end = self.accept(byte, in_use);
         }
-        // Once for all that was typed at once: what the terminal has room for is for answers.
+        // Once for all that was typed at once: the terminal's room is for answers.
         if take(&mut self.refused) {
             self.terminal.ring_bell();
         }
@@ -286,6 +292,96 @@ impl Names for InUse {
     fn visit(&self, found: &mut dyn FnMut(usize, &[u8])) {
         for (number, chip) in self.chips.iter().enumerate() {
             chip.names().flatten().for_each(|name| found(number, name.as_bytes()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::selection::Selection;
+    use alloc::rc::Rc;
+    use core::cell::{Cell, RefCell};
+    use core::fmt;
+
+    /// A terminal whose keys and room a test decides.
+    #[derive(Debug, Clone, Default)]
+    struct Paper {
+        keys: Rc<RefCell<Vec<u8>>>,
+        full: Rc<Cell<bool>>,
+        lines: Rc<Cell<usize>>,
+        bells: Rc<Cell<usize>>,
+    }
+
+    fn count(counter: &Cell<usize>) {
+        counter.set(counter.get().checked_add(1).unwrap());
+    }
+
+    impl Paper {
+        fn type_in(&self, keys: &str) {
+            self.keys.borrow_mut().extend(keys.bytes());
+        }
+    }
+
+    impl Terminal for Paper {
+        fn read(&mut self) -> Option<u8> {
+            let mut keys = self.keys.borrow_mut();
+            (!keys.is_empty()).then(|| keys.remove(0))
+        }
+
+        fn has_input(&self) -> bool {
+            !self.keys.borrow().is_empty()
+        }
+
+        fn show_row(&mut self, _: &str) {}
+
+        fn enter_row(&mut self) {}
+
+        fn print(&mut self, _: fmt::Arguments<'_>) {
+            count(&self.lines);
+        }
+
+        fn ring_bell(&mut self) {
+            count(&self.bells);
+        }
+
+        fn has_room(&self) -> bool {
+            !self.full.get()
+        }
+
+        fn flush(&mut self) {}
+    }
+
+    #[test]
+    fn a_terminal_without_room_is_waited_for_and_loses_no_command() {
+        let paper = Paper::default();
+        let mut shell = Shell { sessions: vec![Session::new(Box::new(paper.clone()), Duration::ZERO)], ended: false };
+        let mut in_use = InUse::new(&[], &Selection::default());
+        paper.full.set(true);
+        paper.type_in("help\r");
+        assert!(!shell.is_idle());
+        shell.serve(&mut in_use);
+        assert!(shell.is_idle());
+        shell.serve(&mut in_use);
+        assert_eq!(paper.lines.get(), 0);
+        paper.full.set(false);
+        assert!(!shell.is_idle());
+        shell.serve(&mut in_use);
+        assert_eq!(paper.lines.get(), COMMANDS.len());
+        assert!(shell.is_idle());
+    }
+
+    #[test]
+    fn the_bell_rings_once_for_all_that_is_read_at_once() {
+        let paper = Paper::default();
+        let mut session = Session::new(Box::new(paper.clone()), Duration::ZERO);
+        let mut in_use = InUse::new(&[], &Selection::default());
+        for times in 1..4 {
+            // Nothing to be taken away.
+            paper.type_in("\x7f\x7f\x7f");
+            session.read(&mut in_use);
+            session.serve(&mut in_use);
+            assert_eq!(paper.bells.get(), times);
         }
     }
 }

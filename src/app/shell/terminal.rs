@@ -19,6 +19,10 @@ pub(super) trait Terminal: fmt::Debug {
     fn print(&mut self, line: fmt::Arguments<'_>);
     /// Says that a key has no effect.
     fn ring_bell(&mut self);
+    /// Whether there is room for what a step of a command writes.
+    fn has_room(&self) -> bool;
+    /// Waits until everything is shown, but not long.
+    fn flush(&mut self);
 }
 
 /// The console, which shows log lines too.
@@ -49,6 +53,13 @@ impl Terminal for Console {
     fn ring_bell(&mut self) {
         console::ring_bell();
     }
+
+    // It shows everything at once.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn flush(&mut self) {}
 }
 
 impl Terminal for VirtioConsole {
@@ -74,5 +85,13 @@ impl Terminal for VirtioConsole {
 
     fn ring_bell(&mut self) {
         self.ring_bell();
+    }
+
+    fn has_room(&self) -> bool {
+        self.has_room()
+    }
+
+    fn flush(&mut self) {
+        self.flush();
     }
 }

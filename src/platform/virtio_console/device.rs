@@ -1,11 +1,11 @@
 //! The device, on the transport and the queues of the crate `virtio-drivers`.
 //!
 //! It is not trusted: it is used for as long as it keeps to the rules, and what it claims to have written is looked at first.
-//! A device without an emergency register is refused: it could be written to only with a wait that may not end.
 
 #[cfg(test)]
 mod tests;
 
+use alloc::collections::VecDeque;
 use core::ptr::NonNull;
 use core::time::Duration;
 
@@ -26,9 +26,8 @@ const TRANSMIT_QUEUE: u16 = 1;
 /// Each has one buffer.
 const QUEUE_SIZE: usize = 2;
 const BUFFER_SIZE: usize = PAGE_SIZE;
-/// The emergency register, in the configuration.
-const EMERGENCY_OFFSET: usize = 8;
-const FEATURE_EMERGENCY_WRITE: u64 = 1 << 2;
+/// So many bytes wait for the device to send others. More are dropped.
+const BACKLOG: usize = 16 * 1024;
 const FEATURE_VERSION_1: u64 = 1 << 32;
 /// How long a reset may take.
 const RESET_TIME: Duration = Duration::from_secs(1);
@@ -55,9 +54,6 @@ pub enum VirtioConsoleError {
     /// There is no memory for what it sends, or is sent.
     #[error("There is no memory for it")]
     NoMemory,
-    /// It has no emergency register.
-    #[error("It can send only with a wait that may not end: it does not offer VIRTIO_CONSOLE_F_EMERG_WRITE")]
-    NoEmergencyWrite,
 }
 
 /// A console: its transport, a buffer for what it sends, and one for what it is sent.
@@ -67,6 +63,7 @@ pub(super) struct Device<T> {
     received: Received,
     transmit: Channel,
     transmitted: Transmitted,
+    backlog: VecDeque<u8>,
 }
 
 /// A queue with one buffer.
@@ -129,10 +126,7 @@ impl<T: Transport> Device<T> {
         }
         let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
         transport.set_status(status);
-        let features = transport.read_device_features() & (FEATURE_EMERGENCY_WRITE | FEATURE_VERSION_1);
-        if features & FEATURE_EMERGENCY_WRITE == 0 {
-            return Err(VirtioConsoleError::NoEmergencyWrite);
-        }
+        let features = transport.read_device_features() & FEATURE_VERSION_1;
         transport.write_driver_features(features);
         // Devices of old know nothing of this step.
         if features & FEATURE_VERSION_1 != 0 {
@@ -145,13 +139,13 @@ impl<T: Transport> Device<T> {
         #[expect(clippy::cast_possible_truncation, reason = "4096")]
         transport.set_guest_page_size(PAGE_SIZE as u32);
         let receive = Channel::new(&mut transport, RECEIVE_QUEUE)?;
-        let mut transmit = Channel::new(&mut transport, TRANSMIT_QUEUE)?;
-        // Whether a text was sent is looked at when the next one is.
-        transmit.queue.set_dev_notify(false);
+        let transmit = Channel::new(&mut transport, TRANSMIT_QUEUE)?;
+        let mut backlog = VecDeque::new();
+        backlog.try_reserve_exact(BACKLOG).map_err(|_| VirtioConsoleError::NoMemory)?;
         transport.set_status(status | DeviceStatus::DRIVER_OK);
         let (received, transmitted) = (Received::Broken, Transmitted::All);
-        let mut device = Self { transport, receive, received, transmit, transmitted };
-        device.give_buffer();
+        let mut device = Self { transport, receive, received, transmit, transmitted, backlog };
+        device.give_to_receive();
         Ok(device)
     }
 
@@ -162,7 +156,7 @@ impl<T: Transport> Device<T> {
 
     /// The next byte that the device has sent, if there is one. It stays there unless it is taken.
     pub(super) fn receive(&mut self, take: bool) -> Option<u8> {
-        self.take_buffer();
+        self.take_back_received();
         let Received::Bytes { next, end } = self.received else { return None };
         #[expect(unsafe_code, reason = "reads what the device has written")]
         // SAFETY: `next` is within the buffer. A device that writes again changes the byte, and nothing else.
@@ -172,14 +166,14 @@ impl<T: Transport> Device<T> {
             if next < end {
                 self.received = Received::Bytes { next, end };
             } else {
-                self.give_buffer();
+                self.give_to_receive();
             }
         }
         Some(byte)
     }
 
     /// Gives the buffer for what the device sends to the device.
-    fn give_buffer(&mut self) {
+    fn give_to_receive(&mut self) {
         let buffer = self.receive.bytes(BUFFER_SIZE);
         #[expect(unsafe_code, reason = "the device will write")]
         // SAFETY: the buffer is memory for devices for ever, and is read only once the device has given it back.
@@ -192,7 +186,7 @@ impl<T: Transport> Device<T> {
     }
 
     /// Takes that buffer back, if the device has done something with it.
-    fn take_buffer(&mut self) {
+    fn take_back_received(&mut self) {
         let Received::Nothing(number) = self.received else { return };
         if !self.receive.queue.can_pop() {
             return;
@@ -212,40 +206,59 @@ impl<T: Transport> Device<T> {
         };
     }
 
-    /// Gives bytes to the device, if it has sent the last ones and there are not too many. Returns whether it did.
-    pub(super) fn send(&mut self, bytes: &[u8]) -> bool {
-        let fits = (1..=BUFFER_SIZE).contains(&bytes.len());
-        if !fits || !self.is_sent() || self.transmitted != Transmitted::All {
-            return false;
+    /// Has bytes sent by the next [`transmit`](Self::transmit), behind those that are still to be sent. What there is no room for
+    /// is dropped.
+    pub(super) fn write(&mut self, bytes: &[u8]) {
+        let room = BACKLOG.saturating_sub(self.backlog.len());
+        self.backlog.extend(bytes.iter().take(room));
+    }
+
+    /// Whether there is room for a good many bytes more.
+    pub(super) fn has_room(&self) -> bool {
+        self.backlog.len() <= BACKLOG / 2
+    }
+
+    /// Whether there is nothing to be sent, by the driver or the device.
+    pub(super) fn is_sent(&self) -> bool {
+        self.backlog.is_empty() && !matches!(self.transmitted, Transmitted::Not(..))
+    }
+
+    /// Gives to the device what it is to send, all that fits, unless it has still to send other bytes.
+    pub(super) fn transmit(&mut self) {
+        self.take_back_transmitted();
+        match self.transmitted {
+            Transmitted::Not(..) => return,
+            // Nobody would ever take them.
+            Transmitted::Broken => self.backlog.clear(),
+            Transmitted::All => (),
         }
-        for (index, &byte) in bytes.iter().enumerate() {
+        let len = self.backlog.len().min(BUFFER_SIZE);
+        if len == 0 {
+            return;
+        }
+        for (index, byte) in self.backlog.drain(..len).enumerate() {
             #[expect(unsafe_code, reason = "writes what the device will read")]
             // SAFETY: `index` is within the buffer, which the driver has.
             unsafe {
                 self.transmit.place(index).write_volatile(byte);
             }
         }
-        let buffer = self.transmit.bytes(bytes.len());
+        let buffer = self.transmit.bytes(len);
         #[expect(unsafe_code, reason = "the device will read")]
         // SAFETY: the buffer is memory for devices for ever, and is written to only once the device has given it back.
         let given = unsafe { self.transmit.queue.add(&[buffer], &mut []) };
         // There is room for one buffer.
-        let Ok(number) = given else {
-            self.transmitted = Transmitted::Broken;
-            return false;
-        };
-        self.transmitted = Transmitted::Not(number, bytes.len());
+        self.transmitted = given.map_or(Transmitted::Broken, |number| Transmitted::Not(number, len));
         if self.transmit.queue.should_notify() {
             self.transport.notify(TRANSMIT_QUEUE);
         }
-        true
     }
 
-    /// Whether there is nothing that the device has still to send.
-    pub(super) fn is_sent(&mut self) -> bool {
-        let Transmitted::Not(number, len) = self.transmitted else { return true };
+    /// Takes the buffer for what the device is sent back, if the device has sent it.
+    fn take_back_transmitted(&mut self) {
+        let Transmitted::Not(number, len) = self.transmitted else { return };
         if !self.transmit.queue.can_pop() {
-            return false;
+            return;
         }
         let buffer = self.transmit.bytes(len);
         #[expect(unsafe_code, reason = "the device has read")]
@@ -254,16 +267,9 @@ impl<T: Transport> Device<T> {
         self.transmitted = if used.is_ok() {
             Transmitted::All
         } else {
-            log::warn!("the virtio console returns what it was not given: it is sent single bytes from here on");
+            log::warn!("the virtio console returns what it was not given: it is not written to any more");
             Transmitted::Broken
         };
-        true
-    }
-
-    /// Sends one byte, whatever has become of the others.
-    pub(super) fn send_urgently(&mut self, byte: u8) {
-        // The feature was negotiated, so that the register is there.
-        let _ = self.transport.write_config_space(EMERGENCY_OFFSET, u32::from(byte));
     }
 }
 

@@ -1,8 +1,6 @@
 //! A virtio console (VIRTIO 1.2, 5.3) as a second terminal.
 //!
-//! It never holds the image up: bytes are received when they are there. Text goes out whole, a line or a row at once, because
-//! QEMU drops what the reader's socket has no room for, and a byte takes as much room there as a line. A device that keeps a text
-//! is waited for, but not long; what follows is sent byte by byte through its emergency register, which waits for nothing.
+//! It never holds the image up: bytes are received when they are there, and sent when the device has sent the ones before.
 
 mod device;
 
@@ -10,7 +8,6 @@ use core::fmt;
 use core::ptr::NonNull;
 use core::time::Duration;
 
-use heapless::Vec;
 use virtio_drivers::transport::mmio::{MmioError, MmioTransport, VirtIOHeader};
 use virtio_gpio::clock::Clock;
 
@@ -27,10 +24,8 @@ pub use device::VirtioConsoleError;
 pub const DEVICE_ID: u32 = 3;
 /// The end of a row: nobody else adds the carriage return on a socket.
 const END_OF_ROW: &str = "\r\n";
-/// So much goes out at once.
-const TEXT: usize = 256;
-/// How long the device may keep a text.
-const SEND_TIME: Duration = Duration::from_millis(100);
+/// How long the device has for the last bytes.
+const END_TIME: Duration = Duration::from_secs(1);
 
 static CONSOLE: InterruptLock<Option<Device<MmioTransport<'static>>>> = InterruptLock::new(None);
 
@@ -102,49 +97,45 @@ impl VirtioConsole {
         self.write(|_, write| write("\x07"));
     }
 
-    /// Sends what is written, at once.
+    /// Whether there is room for some lines more. What there is no room for is dropped.
+    pub fn has_room(&self) -> bool {
+        with_device(|device| device.has_room())
+    }
+
+    /// Waits until everything is sent, but not long.
+    pub fn flush(&mut self) {
+        let deadline = SystemClock.now().after(END_TIME);
+        let is_sent = |device: &mut Device<_>| {
+            device.transmit();
+            device.is_sent()
+        };
+        while !with_device(is_sent) && SystemClock.now() < deadline {
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Sends all that is written as one text: QEMU drops what the reader's socket has no room for, and a byte takes as much
+    /// room there as a line.
     fn write(&mut self, write_all: impl FnOnce(&mut Screen, &mut dyn FnMut(&str))) {
-        let mut text = Vec::<u8, TEXT>::new();
-        write_all(&mut self.screen, &mut |more| {
-            for byte in more.bytes() {
-                if text.is_full() {
-                    send(&text);
-                    text.clear();
-                }
-                // There is room.
-                let _ = text.push(byte);
-            }
-        });
-        send(&text);
+        write_all(&mut self.screen, &mut |text| with_device(|device| device.write(text.as_bytes())));
+        with_device(Device::transmit);
     }
 }
 
 fn on_interrupt(_: usize) {
-    CONSOLE.with(|console| {
-        if let Some(device) = console {
-            device.acknowledge_interrupt();
-        }
+    with_device(|device| {
+        device.acknowledge_interrupt();
+        // What has come is taken when somebody reads.
+        device.transmit();
     });
 }
 
 fn receive(take: bool) -> Option<u8> {
-    CONSOLE.with(|console| console.as_mut()?.receive(take))
-}
-
-/// Sends bytes, in order. Interrupts are masked for no longer than the device takes to be told of them.
-fn send(bytes: &[u8]) {
-    let is_sent = |device: &mut Device<_>| device.is_sent();
-    if !with_device(|device| device.send(bytes)) {
-        for &byte in bytes {
-            with_device(|device| device.send_urgently(byte));
-        }
-        return;
-    }
-    // Until then the next text cannot be sent, and the device's end would be this one's.
-    let deadline = SystemClock.now().after(SEND_TIME);
-    while !with_device(is_sent) && SystemClock.now() < deadline {
-        core::hint::spin_loop();
-    }
+    with_device(|device| {
+        // Perhaps there is no interrupt.
+        device.transmit();
+        device.receive(take)
+    })
 }
 
 fn with_device<R: Default>(use_it: impl FnOnce(&mut Device<MmioTransport<'static>>) -> R) -> R {

@@ -7,7 +7,7 @@ use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Trans
 use virtio_drivers::{PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::{BUFFER_SIZE, Device, RECEIVE_QUEUE, Received, TRANSMIT_QUEUE, Transmitted};
+use super::{BACKLOG, BUFFER_SIZE, Device, RECEIVE_QUEUE, Received, TRANSMIT_QUEUE, Transmitted};
 
 /// What the driver has told the device.
 #[derive(Debug, Default)]
@@ -15,7 +15,6 @@ struct Told {
     status: DeviceStatus,
     used_rings: [PhysAddr; 2],
     notifications: [u32; 2],
-    urgent: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -99,10 +98,16 @@ impl Transport for Console {
         Err(virtio_drivers::Error::ConfigSpaceMissing)
     }
 
-    fn write_config_space<T: IntoBytes + Immutable>(&mut self, offset: usize, value: T) -> Result<()> {
-        assert_eq!((offset, size_of::<T>()), (8, 4));
-        self.0.lock().unwrap().urgent.extend(value.as_bytes().first());
-        Ok(())
+    fn write_config_space<T: IntoBytes + Immutable>(&mut self, _: usize, _: T) -> Result<()> {
+        Err(virtio_drivers::Error::ConfigSpaceMissing)
+    }
+}
+
+/// The bytes that the device has still to send.
+fn with_the_device(device: &Device<Console>) -> Option<(u32, Vec<u8>)> {
+    match device.transmitted {
+        Transmitted::Not(id, len) => Some((id.into(), device.transmit.bytes(len).to_vec())),
+        Transmitted::All | Transmitted::Broken => None,
     }
 }
 
@@ -143,37 +148,71 @@ fn a_buffer_that_cannot_be_is_the_end_of_reading() {
 }
 
 #[test]
-fn a_text_goes_out_whole_when_the_last_one_has() {
+fn what_is_written_goes_out_at_once_and_then_behind_the_last() {
     let console = Console::default();
     let mut device = console.device();
-    for (count, text) in (1..10).zip([&b"x"[..], b"a line", &[b'y'; BUFFER_SIZE]].into_iter().cycle()) {
-        assert!(device.is_sent());
-        assert!(device.send(text));
-        let Transmitted::Not(id, len) = device.transmitted else { panic!("{:?}", device.transmitted) };
-        assert_eq!(len, text.len());
-        let written: Vec<u8> = device.transmit.bytes(len).to_vec();
-        assert_eq!(written, text);
-        assert!(!device.is_sent());
-        assert!(!device.send(b"more"));
-        assert_eq!(console.0.lock().unwrap().notifications, [1, count]);
-        console.give_back(TRANSMIT_QUEUE, u16::try_from(count).unwrap(), id.into(), 0);
-    }
+    device.transmit();
     assert!(device.is_sent());
-    assert!(!device.send(b""));
-    assert!(!device.send(&[0; BUFFER_SIZE + 1]));
+    device.write(b"one ");
+    device.write(b"line");
+    device.transmit();
+    let (id, text) = with_the_device(&device).unwrap();
+    assert_eq!(text, b"one line");
+    for text in [&b"and "[..], b"another", &[b'x'; BUFFER_SIZE]] {
+        device.write(text);
+        device.transmit();
+    }
+    assert_eq!(console.0.lock().unwrap().notifications, [1, 1]);
+    console.give_back(TRANSMIT_QUEUE, 1, id, 0);
+    assert!(!device.is_sent());
+    device.transmit();
+    let (id, text) = with_the_device(&device).unwrap();
+    assert_eq!((text.len(), &text[..12]), (BUFFER_SIZE, &b"and anotherx"[..]));
+    console.give_back(TRANSMIT_QUEUE, 2, id, 0);
+    device.transmit();
+    let (id, text) = with_the_device(&device).unwrap();
+    assert_eq!(text, [b'x'; 11]);
+    console.give_back(TRANSMIT_QUEUE, 3, id, 0);
+    device.transmit();
+    assert!(device.is_sent());
+    assert_eq!(console.0.lock().unwrap().notifications, [1, 3]);
 }
 
 #[test]
-fn a_device_that_returns_what_it_was_not_given_gets_single_bytes() {
+fn a_device_that_keeps_what_it_is_to_send_has_a_bounded_backlog() {
     let console = Console::default();
     let mut device = console.device();
-    assert!(device.send(b"text"));
-    console.give_back(TRANSMIT_QUEUE, 1, 1, 0);
-    assert!(device.is_sent());
-    assert!(!device.send(b"more"));
-    for &byte in b"more" {
-        device.send_urgently(byte);
+    device.write(b"kept");
+    device.transmit();
+    let capacity = device.backlog.capacity();
+    for _ in 0..BACKLOG {
+        device.write(b"more");
+        device.transmit();
     }
-    let told = console.0.lock().unwrap();
-    assert_eq!((told.notifications, &told.urgent[..]), ([1, 1], &b"more"[..]));
+    assert_eq!((device.backlog.len(), device.backlog.capacity()), (BACKLOG, capacity));
+    for count in 1..=2 {
+        assert!(!device.has_room());
+        let (id, _) = with_the_device(&device).unwrap();
+        console.give_back(TRANSMIT_QUEUE, count, id, 0);
+        device.transmit();
+    }
+    assert!(device.has_room());
+}
+
+#[test]
+fn a_device_that_returns_what_it_was_not_given_is_not_written_to_any_more() {
+    for id in [1, 2, 0xffff] {
+        let console = Console::default();
+        let mut device = console.device();
+        device.write(b"text");
+        device.transmit();
+        console.give_back(TRANSMIT_QUEUE, 1, id, 0);
+        for _ in 0..BACKLOG {
+            device.write(b"more");
+            device.transmit();
+        }
+        assert_eq!(device.transmitted, Transmitted::Broken);
+        assert!(device.is_sent() && device.has_room());
+        assert_eq!(console.0.lock().unwrap().notifications, [1, 1]);
+    }
 }
