@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::hint::black_box;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
@@ -210,6 +211,8 @@ fn room(sizes: &Sizes, lines: u16) -> Result<(StaticDma, Storage<'static>), Setu
     // Taken, and not touched, as long as the chip takes the rest.
     let mut reserve = Vec::<u8>::new();
     reserve.try_reserve_exact(RESERVE).map_err(|_| no_room("the image itself", RESERVE))?;
+    // The compiler may leave an allocation out that nobody looks at.
+    black_box(&mut reserve);
     let descriptors = copies("descriptors", DescriptorSlot::EMPTY, sizes.descriptors)?;
     let requests = copies("requests", RequestSlot::EMPTY, sizes.requests.min(REQUEST_SLOTS))?;
     let lines = copies("lines", LineSlot::EMPTY, lines.into())?;

@@ -7,6 +7,7 @@ mod tests;
 
 use alloc::collections::VecDeque;
 use core::ptr::NonNull;
+use core::sync::atomic::{Ordering, fence};
 use core::time::Duration;
 
 use thiserror::Error;
@@ -17,6 +18,7 @@ use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 use virtio_gpio::clock::Clock;
 use virtio_gpio::memory::DmaMemory;
 
+use crate::arch;
 use crate::platform::dma::{self, StaticDma};
 use crate::platform::time::SystemClock;
 
@@ -152,6 +154,7 @@ impl<T: Transport> Device<T> {
     /// Ends an interrupt. What has come is taken when somebody reads.
     pub(super) fn acknowledge_interrupt(&mut self) {
         self.transport.ack_interrupt();
+        arch::after_interrupt();
     }
 
     /// The next byte that the device has sent, if there is one. It stays there unless it is taken.
@@ -180,9 +183,7 @@ impl<T: Transport> Device<T> {
         let given = unsafe { self.receive.queue.add(&[], &mut [buffer]) };
         // There is room for one buffer.
         self.received = given.map_or(Received::Broken, Received::Nothing);
-        if self.receive.queue.should_notify() {
-            self.transport.notify(RECEIVE_QUEUE);
-        }
+        notify(&mut self.transport, &self.receive.queue, RECEIVE_QUEUE);
     }
 
     /// Takes that buffer back, if the device has done something with it.
@@ -249,9 +250,7 @@ impl<T: Transport> Device<T> {
         let given = unsafe { self.transmit.queue.add(&[buffer], &mut []) };
         // There is room for one buffer.
         self.transmitted = given.map_or(Transmitted::Broken, |number| Transmitted::Not(number, len));
-        if self.transmit.queue.should_notify() {
-            self.transport.notify(TRANSMIT_QUEUE);
-        }
+        notify(&mut self.transport, &self.transmit.queue, TRANSMIT_QUEUE);
     }
 
     /// Takes the buffer for what the device is sent back, if the device has sent it.
@@ -270,6 +269,16 @@ impl<T: Transport> Device<T> {
             log::warn!("the virtio console returns what it was not given: it is not written to any more");
             Transmitted::Broken
         };
+    }
+}
+
+/// Tells the device of a new buffer, unless it does not want to be told.
+fn notify<T: Transport>(transport: &mut T, queue: &VirtQueue<Memory, QUEUE_SIZE>, number: u16) {
+    // The device has to see the buffer, or the driver that the device wants to be told: `VirtQueue` orders its stores only.
+    fence(Ordering::SeqCst);
+    if queue.should_notify() {
+        arch::before_notify();
+        transport.notify(number);
     }
 }
 
