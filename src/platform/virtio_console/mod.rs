@@ -1,6 +1,7 @@
 //! A virtio console (VIRTIO 1.2, 5.3) as a second terminal.
 //!
-//! It never holds the image up: bytes are received when they are there, and sent when the device has sent the ones before.
+//! It does not hold the image up: bytes are received when they are there, and sent when the device has sent the ones before. Only
+//! the end waits for the last ones, and not long.
 
 mod device;
 
