@@ -29,7 +29,7 @@ use embedded_hal_async::digital::Wait;
 use gpio_loopback::{Bench, Loopback, Machine, Plan, Settings, Tamper};
 use gpio_model::ratified::Options as DeviceOptions;
 use virtio_gpio::messages::ratified::{EVENT_QUEUE, REQUEST_QUEUE, Request};
-use virtio_gpio::{Chip, Direction, Error, InterruptType, Level, LineId, Notice, Output, Pending, Trigger};
+use virtio_gpio::{Chip, Direction, Error, Input, InterruptType, Level, LineId, Notice, Output, Pending, Trigger};
 
 // --- an executor that sleeps ----------------------------------------------------------------------------------------
 
@@ -648,6 +648,50 @@ fn a_dropped_wait_leaves_nothing_watched() {
         drive(&machine, chip, 3, High);
         assert_eq!(events(chip), []);
         assert_eq!(wait_and(&machine, chip, button.wait_for_falling_edge(), &[Low]), Some(Ok(())));
+    });
+}
+
+/// A wait that was dropped while its line's interrupt type was under way, and what takes that back: the device has carried both
+/// out, and never answers the first.
+fn drop_an_unanswered_wait(machine: &Machine, chip: &Chip<'_, Loopback>, button: &mut Input<'_>) {
+    machine.tamper(REQUEST_QUEUE, [Tamper::Nothing, Tamper::Drop]);
+    let mut task = Task::new(button.wait_for_edge(None));
+    while task.turn() {
+        machine.pump(chip);
+    }
+    drop(task);
+    machine.pump(chip);
+}
+
+/// What was dropped was taken back then. That it is still not answered when its time is up says nothing of what came behind.
+#[test]
+fn a_dropped_wait_that_is_never_answered_does_not_end_the_next_watch() {
+    // Before the next watch begins; and how long the answers to its question and to what would end it take.
+    for (time, late) in [(10, 0), (900, 0), (900, 300)] {
+        let machine = ratified();
+        with_chip(&machine, |chip| {
+            let mut button = input(chip, 0);
+            drop_an_unanswered_wait(&machine, chip, &mut button);
+            machine.advance(chip, ms(time));
+            machine.tamper(REQUEST_QUEUE, [Tamper::Delay(ms(late)), Tamper::Delay(ms(late))]);
+            button.watch(InterruptType::RisingEdge).unwrap();
+            machine.advance(chip, ms(2_000));
+            assert_eq!(chip.statistics().timeouts, 1);
+            drive(&machine, chip, 0, High);
+            assert_eq!(events(chip).len(), 1, "{time} {late}");
+        });
+    }
+}
+
+#[test]
+fn a_dropped_wait_that_is_never_answered_does_not_end_the_next_wait() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut button = input(chip, 0);
+        drop_an_unanswered_wait(&machine, chip, &mut button);
+        let outside = machine.clone();
+        machine.at(machine.now().after(ms(2_000)), move || outside.drive(LineId(0), Some(High)));
+        assert_eq!(run(&machine, chip, button.wait_for_rising_edge()), Ok(()));
     });
 }
 

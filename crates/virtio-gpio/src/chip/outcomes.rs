@@ -172,8 +172,9 @@ impl<P: Platform> Core<'_, P> {
         if let Some(record) = self.record_of(&request) {
             record.strikes = record.strikes.saturating_add(1);
             // The first half of an output is a level that the device remembers; it changes nothing by itself. And what restores
-            // a line is behind a reset, and before the next one.
-            if !half_done && request.owner != Owner::Restore {
+            // a line is behind a reset, and before the next one. What nobody waits for any more was taken back when that began:
+            // what the line was told since has the last word.
+            if !half_done && !matches!(request.owner, Owner::Restore | Owner::Nobody) {
                 record.made_unsure_by(request.operation);
             }
             self.lines.owes(request.target.line_slot);
