@@ -1,6 +1,7 @@
-//! Random histories with a device that does what it is asked, in order, and answers when it likes, in another order, or
+//! Random histories of calls and tasks, with a device that does what it is asked, in order, and answers when it likes, in another order, or
 //! never. What the application was told is true in the end, whatever came in between: each line is what its holder takes it
-//! for, a watched line tells every edge once, any other line none, and nothing is missing.
+//! for, a watched line tells every edge once, any other line none, a task that waits is woken, and nothing is missing.
+#![cfg(feature = "async")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,6 +13,9 @@
 
 mod common;
 
+use core::future::Future;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
 use common::{High, Low, draft, drive, events, ms, notices, ratified, triggers, with_plan};
@@ -23,6 +27,7 @@ use virtio_gpio::messages::draft::TRANSMIT_QUEUE;
 use virtio_gpio::messages::ratified::{EVENT_QUEUE, REQUEST_QUEUE};
 use virtio_gpio::{
     Chip, Direction, Error, Input, InterruptType, Level, Line, LineId, Notice, Output, Pending, Protocol, Trigger,
+    run_all,
 };
 
 const LINES: u16 = 2;
@@ -45,6 +50,12 @@ enum Step {
     Level,
     Release,
     Drop,
+    /// A task waits for an edge, and is dropped at the end of its patience.
+    WaitForEdge(Patience),
+    AskLevel(Patience),
+    SetInTask(Level, Patience),
+    /// All outputs at once.
+    Batch(Level),
     /// The line changes, from outside.
     Edge,
     Time(u64),
@@ -52,9 +63,9 @@ enum Step {
     Reset,
     /// The device does not look at its queues for so long.
     Stall(u64),
-    /// The next answers, so many of them. A draft device's come in the order of its queue, as its levels do: of that, it is
+    /// The next answers. A draft device's come in the order of its queue, as its levels do: of that, it is
     /// what was sent that comes back when it likes.
-    Answers(Fate, u8),
+    Answers([Fate; 3]),
     /// The next event of a ratified device.
     Event(Fate),
     /// What is held is shown: the first of a queue, or all, the last one first if so.
@@ -62,9 +73,17 @@ enum Step {
     ShowAll(bool),
 }
 
+/// How often a task is polled, and how much time passes each time.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    polls: u8,
+    time: u64,
+}
+
 /// What becomes of an answer or an event.
 #[derive(Debug, Clone, Copy)]
 enum Fate {
+    Shown,
     Held,
     Delayed(u64),
     Lost,
@@ -73,6 +92,7 @@ enum Fate {
 impl From<Fate> for Tamper {
     fn from(fate: Fate) -> Self {
         match fate {
+            Fate::Shown => Self::Nothing,
             Fate::Held => Self::Hold,
             Fate::Delayed(time) => Self::Delay(ms(time)),
             Fate::Lost => Self::Drop,
@@ -89,7 +109,13 @@ fn step() -> impl Strategy<Value = Step> {
         InterruptType::BothEdges,
     ]);
     let time = || select(vec![1, 200, 300, 900, 1000, 1100, 2300]);
-    let fate = prop_oneof![3 => Just(Fate::Held), 3 => time().prop_map(Fate::Delayed), 1 => Just(Fate::Lost)];
+    let fate = prop_oneof![
+        3 => Just(Fate::Shown),
+        3 => Just(Fate::Held),
+        3 => time().prop_map(Fate::Delayed),
+        1 => Just(Fate::Lost),
+    ];
+    let patience = || (1..6u8, time()).prop_map(|(polls, time)| Patience { polls, time });
     prop_oneof![
         3 => Just(Step::IntoInput),
         3 => level().prop_map(Step::IntoOutput),
@@ -101,11 +127,15 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Level),
         1 => Just(Step::Release),
         1 => Just(Step::Drop),
+        6 => patience().prop_map(Step::WaitForEdge),
+        1 => patience().prop_map(Step::AskLevel),
+        1 => (level(), patience()).prop_map(|(level, patience)| Step::SetInTask(level, patience)),
+        1 => level().prop_map(Step::Batch),
         3 => Just(Step::Edge),
         3 => time().prop_map(Step::Time),
         1 => time().prop_map(Step::Stall),
         1 => Just(Step::Reset),
-        6 => (fate.clone(), 1..4u8).prop_map(|(fate, count)| Step::Answers(fate, count)),
+        6 => [fate.clone(), fate.clone(), fate].prop_map(Step::Answers),
         1 => select(vec![1, 900, 1100]).prop_map(|time| Step::Event(Fate::Delayed(time))),
         3 => select(vec![REQUEST_QUEUE, EVENT_QUEUE]).prop_map(Step::ShowFirst),
         1 => any::<bool>().prop_map(Step::ShowAll),
@@ -127,8 +157,10 @@ struct Used<'c> {
     level: Option<Level>,
     /// Counts the requests for a level.
     sets: u32,
-    /// As an input it is watched for that, as far as that is known.
+    /// As an input it is watched for that, as far as that is known, and not for a task.
     watched: Option<InterruptType>,
+    /// A task was told that it is lost.
+    is_lost: bool,
     /// The driver has given it up, after which the device is told nothing of it any more.
     given_up: bool,
 }
@@ -231,9 +263,50 @@ impl History<'_, '_, '_> {
                 });
             }
             Step::Drop => line.pin = None,
+            Step::WaitForEdge(_) | Step::AskLevel(_) | Step::SetInTask(..) => self.task(place, step),
+            Step::Batch(level) => self.batch(level),
             _ => self.happens(number, step),
         }
         self.read();
+    }
+
+    /// A task, from its first poll to its end or the end of its patience.
+    fn task(&mut self, place: usize, step: Step) {
+        let (machine, chip) = (self.machine, self.chip);
+        let line = &mut self.lines[place];
+        match (step, &mut line.pin) {
+            (Step::WaitForEdge(patience), Some(Pin::Input(pin))) => {
+                line.watched = None;
+                let heard = attempt(machine, chip, patience, pin.wait_for_edge(None));
+                line.is_lost |= heard == Some(Err(Error::LineLost));
+            }
+            (Step::AskLevel(patience), Some(Pin::Input(pin))) => {
+                _ = attempt(machine, chip, patience, pin.level_async());
+            }
+            (Step::SetInTask(level, patience), Some(Pin::Output(pin))) => {
+                line.sets += 1;
+                let set = attempt(machine, chip, patience, pin.set_async(level));
+                line.level = (set == Some(Ok(()))).then_some(level);
+            }
+            _ => (),
+        }
+    }
+
+    fn batch(&mut self, level: Level) {
+        let outputs = self.lines.iter_mut().filter_map(|line| match &mut line.pin {
+            Some(Pin::Output(pin)) => Some((&mut line.level, &mut line.sets, pin)),
+            _ => None,
+        });
+        let (mut known, mut requests) = (Vec::new(), Vec::new());
+        for (is_known, sets, pin) in outputs {
+            *sets += 1;
+            known.push(is_known);
+            requests.push(pin.request_set(level));
+        }
+        _ = run_all(&mut requests);
+        for (known, request) in known.into_iter().zip(requests) {
+            *known = request.result().unwrap().is_ok().then_some(level);
+        }
     }
 
     /// What does not come from the application.
@@ -247,9 +320,9 @@ impl History<'_, '_, '_> {
             Step::Time(time) => machine.advance(chip, ms(time)),
             Step::Reset => machine.need_reset(),
             Step::Stall(time) => machine.stall(ms(time)),
-            Step::Answers(fate, count) => {
+            Step::Answers(fates) => {
                 let queue = if self.is_ratified() { REQUEST_QUEUE } else { TRANSMIT_QUEUE };
-                machine.tamper(queue, std::iter::repeat_n(fate.into(), count.into()));
+                machine.tamper(queue, fates.map(Tamper::from));
             }
             Step::Event(fate) if self.is_ratified() => machine.tamper(EVENT_QUEUE, [fate.into()]),
             Step::ShowFirst(queue) => {
@@ -290,6 +363,32 @@ impl History<'_, '_, '_> {
             self.step(place % LINES, Step::Level);
         }
         assert!(!chip.is_recovering());
+    }
+
+    /// Each input that may be anything is watched, once a task has heard an edge of it.
+    fn watch_again(&mut self) {
+        let (machine, chip) = (self.machine, self.chip);
+        for (number, line) in (0..LINES).zip(&mut self.lines) {
+            let Some(Pin::Input(pin)) = &mut line.pin else { continue };
+            assert!(!line.is_lost || line.given_up, "a task was told that line {number} is lost");
+            if line.given_up || line.watched.is_some() {
+                continue;
+            }
+            {
+                let mut wait = pin!(pin.wait_for_edge(None));
+                for _ in 0..5 {
+                    assert_eq!(poll(wait.as_mut()), Poll::Pending, "line {number}");
+                    machine.advance(chip, ms(10));
+                }
+                let level = machine.line(LineId(number)).level().toggled();
+                drive(machine, chip, number, level);
+                assert_eq!(poll(wait.as_mut()), Poll::Ready(Ok(())), "line {number}");
+            }
+            assert_eq!(triggers(chip), [], "line {number} is a task's");
+            let kind = if number == 0 { InterruptType::BothEdges } else { InterruptType::RisingEdge };
+            assert_eq!(pin.watch(kind), Ok(()), "line {number}");
+            line.watched = Some(kind);
+        }
     }
 
     /// What the application was told holds.
@@ -341,6 +440,27 @@ impl History<'_, '_, '_> {
     }
 }
 
+fn poll<F: Future>(task: core::pin::Pin<&mut F>) -> Poll<F::Output> {
+    task.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// What a task comes to while somebody is patient with it.
+fn attempt<T>(
+    machine: &Machine,
+    chip: &Chip<'_, Loopback>,
+    patience: Patience,
+    task: impl Future<Output = T>,
+) -> Option<T> {
+    let mut task = pin!(task);
+    for _ in 0..patience.polls {
+        if let Poll::Ready(result) = poll(task.as_mut()) {
+            return Some(result);
+        }
+        machine.advance(chip, ms(patience.time));
+    }
+    None
+}
+
 fn run(machine: &Machine, requests: usize, steps: &[(u16, Step)]) {
     with_plan(machine, &Plan { requests, lines: 4, ..Plan::default() }, |chip| {
         let mut history = History { machine, chip, lines: Default::default(), started: Vec::new() };
@@ -352,6 +472,9 @@ fn run(machine: &Machine, requests: usize, steps: &[(u16, Step)]) {
         if chip.has_failed() {
             assert!(time >= GIVEN_UP, "it was given up in a history of {time:?}");
             return;
+        }
+        if history.is_ratified() {
+            history.watch_again();
         }
         history.check();
         // What the driver knows is the same: it makes a device of it that knows nothing.
