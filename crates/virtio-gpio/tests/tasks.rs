@@ -695,6 +695,22 @@ fn a_dropped_wait_that_is_never_answered_does_not_end_the_next_wait() {
     });
 }
 
+#[test]
+fn a_dropped_request_lets_its_waker_go() {
+    let machine = ratified();
+    with_chip(&machine, |chip| {
+        let mut led = output(chip, 1, Low);
+        let alarm = Arc::new(Alarm::default());
+        let waker = Waker::from(Arc::clone(&alarm));
+        let mut request = led.start_set(High).unwrap();
+        assert!(pin!(&mut request).poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert_eq!(Arc::strong_count(&alarm), 2);
+        drop(request);
+        assert_eq!(Arc::strong_count(&alarm), 1);
+    });
+}
+
 // --- wakers -----------------------------------------------------------------------------------------------------------
 
 /// A waker may be the last to hold its task: dropping it drops the task's pins, which call the chip.

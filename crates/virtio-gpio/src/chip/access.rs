@@ -7,6 +7,8 @@ use super::lines::{Rearm, Use};
 use super::requests::{Owner, Ticket};
 #[cfg(feature = "async")]
 use super::tasks::Tasks;
+#[cfg(feature = "async")]
+use super::waiters::Until;
 use super::{Chip, Submitted};
 use crate::clock::{Clock, Instant};
 use crate::dialect::{Operation, Value};
@@ -146,6 +148,9 @@ impl<P: Platform> Lines for Chip<'_, P> {
 
     fn abandon(&self, ticket: Ticket) {
         self.with(|core| core.requests.abandon(ticket));
+        // A task may have polled it.
+        #[cfg(feature = "async")]
+        self.stop_waiting(Until::Answer(ticket));
     }
 
     fn watch(&self, line_slot: u16, kind: InterruptType) -> Result<(), Error> {

@@ -96,8 +96,8 @@ impl ::core::error::Error for NamesError {}
 /// One GPIO device and its lines.
 ///
 /// All functions take `&self`; a chip can be shared between main code and interrupt handlers, and many of its lines
-/// can be in use at once. Functions that wait end by the request's deadline ([`Options::timeout`]) at the latest;
-/// all others end at once.
+/// can be in use at once. Functions that wait do so for [`Options::timeout`], or a few times that: the
+/// [table of bounds](crate#bounds) says which. All others end at once.
 ///
 /// The device is reset when the chip is dropped. If it does not confirm that in time, the memory that it may still
 /// write is never given back.
