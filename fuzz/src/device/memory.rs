@@ -123,8 +123,8 @@ impl SharedBytes {
     /// Reads bytes; those that are not there are 0.
     pub(super) fn read<const N: usize>(&self, address: u64) -> [u8; N] {
         let mut bytes = [0; N];
-        for (address, byte) in (address..).zip(&mut bytes) {
-            *byte = self.byte(address);
+        for (distance, byte) in (0..).zip(&mut bytes) {
+            *byte = self.byte(address.wrapping_add(distance));
         }
         bytes
     }
