@@ -585,6 +585,7 @@ fn c6_a_reset_that_never_ends_is_an_error() {
 
 /// The memory is not given back while the device may still write it.
 #[test]
+#[cfg_attr(miri, ignore = "leaks its memory on purpose")]
 fn c6_memory_is_kept_where_the_last_reset_does_not_end() {
     let machine = ratified();
     let mut bench = Bench::new();
