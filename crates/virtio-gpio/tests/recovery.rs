@@ -83,7 +83,7 @@ fn f3_f4_a_device_that_stays_silent_is_given_up_after_half_a_minute() {
             let mut seen = 0;
             while !chip.has_failed() {
                 let _ = led.set(High);
-                machine.advance(chip, ms(10));
+                machine.advance(chip, ms(50));
                 if chip.statistics().resets != seen {
                     seen = chip.statistics().resets;
                     resets.push(machine.now());
