@@ -311,6 +311,7 @@ mod tests {
         full: Rc<Cell<bool>>,
         lines: Rc<Cell<usize>>,
         bells: Rc<Cell<usize>>,
+        flushes: Rc<Cell<usize>>,
     }
 
     fn count(counter: &Cell<usize>) {
@@ -349,7 +350,9 @@ mod tests {
             !self.full.get()
         }
 
-        fn flush(&mut self) {}
+        fn flush(&mut self) {
+            count(&self.flushes);
+        }
     }
 
     #[test]
@@ -369,6 +372,9 @@ mod tests {
         shell.serve(&mut in_use);
         assert_eq!(paper.lines.get(), COMMANDS.len());
         assert!(shell.is_idle());
+        assert_eq!(paper.flushes.get(), 0);
+        shell.close();
+        assert_eq!(paper.flushes.get(), 1, "the end waits for the last lines");
     }
 
     #[test]

@@ -219,23 +219,19 @@ impl<T: Transport> Device<T> {
         self.backlog.len() <= BACKLOG / 2
     }
 
-    /// Whether there is nothing to be sent, by the driver or the device.
-    pub(super) fn is_sent(&self) -> bool {
-        self.backlog.is_empty() && !matches!(self.transmitted, Transmitted::Not(..))
-    }
-
-    /// Gives to the device what it is to send, all that fits, unless it has still to send other bytes.
-    pub(super) fn transmit(&mut self) {
+    /// Gives to the device what it is to send, all that fits, unless it has still to send other bytes. Returns whether there is
+    /// nothing to be sent, by the driver or the device.
+    pub(super) fn transmit(&mut self) -> bool {
         self.take_back_transmitted();
         match self.transmitted {
-            Transmitted::Not(..) => return,
+            Transmitted::Not(..) => return false,
             // Nobody would ever take them.
             Transmitted::Broken => self.backlog.clear(),
             Transmitted::All => (),
         }
         let len = self.backlog.len().min(BUFFER_SIZE);
         if len == 0 {
-            return;
+            return true;
         }
         for (index, byte) in self.backlog.drain(..len).enumerate() {
             #[expect(unsafe_code, reason = "writes what the device will read")]
@@ -251,6 +247,7 @@ impl<T: Transport> Device<T> {
         // There is room for one buffer.
         self.transmitted = given.map_or(Transmitted::Broken, |number| Transmitted::Not(number, len));
         notify(&mut self.transport, &self.transmit.queue, TRANSMIT_QUEUE);
+        false
     }
 
     /// Takes the buffer for what the device is sent back, if the device has sent it.

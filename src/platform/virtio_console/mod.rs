@@ -106,11 +106,7 @@ impl VirtioConsole {
     /// Waits until everything is sent, but not long.
     pub fn flush(&mut self) {
         let deadline = SystemClock.now().after(END_TIME);
-        let is_sent = |device: &mut Device<_>| {
-            device.transmit();
-            device.is_sent()
-        };
-        while !with_device(is_sent) && SystemClock.now() < deadline {
+        while !with_device(Device::transmit) && SystemClock.now() < deadline {
             core::hint::spin_loop();
         }
     }
