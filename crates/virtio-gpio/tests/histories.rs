@@ -1,6 +1,6 @@
-//! Random histories of calls and tasks, with a device that does what it is asked, in order, and answers when it likes, in another order, or
-//! never. What the application was told is true in the end, whatever came in between: each line is what its holder takes it
-//! for, a watched line tells every edge once, any other line none, a task that waits is woken, and nothing is missing.
+//! Random histories of calls and tasks, with a device that does what it is asked, in order, and answers when it likes, in another
+//! order, or never. What the application was told is true in the end, whatever came in between: each line is what its holder takes
+//! it for, a watched line tells every edge once, any other line none, a task that waits hears one, and nothing is missing.
 #![cfg(feature = "async")]
 #![allow(
     clippy::unwrap_used,
